@@ -1,30 +1,40 @@
-# `make run` serves, `make test` runs the tests; every target installs what it needs.
+# `make demo` serves example data, `make run` your own, `make test` runs the tests; every target installs what it needs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Every test of a server starts several processes, and each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-all servers check format bench prove install clean
+.PHONY: run demo test test-all test-long servers check format bench prove install clean
 
-# `make run PORT=9000`: only variables on make's command line count, because a PORT in the environment may be for
+# `make demo PORT=9000`: only variables on make's command line count, because a PORT in the environment may be for
 # another program.
 SERVE := $(foreach name,HOST PORT WORKERS,$(if $(findstring command,$(origin $(name))),$(name)))
 option = --$(shell echo $(1) | tr A-Z a-z) '$($(1))'
 
+serve = $(BIN)/eventapi serve $(1) $(foreach name,$(SERVE),$(call option,$(name))) || test $$? -eq 130  # Ctrl-C
+
 run: $(VENV)/.installed
-	@$(BIN)/eventapi serve $(foreach name,$(SERVE),$(call option,$(name))) || test $$? -eq 130  # Ctrl-C
+	@$(call serve)
+
+demo: $(VENV)/.installed
+	@$(call serve,--demo)
 
 # The tests that need only git, make and Python, within five minutes; each law with 10 examples.
 test: $(VENV)/.installed-test
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/pytest --numprocesses auto -m 'not long'
 
-# Every test. Debian keeps servers in /usr/sbin, which is not on the path of most users.
-test-all: $(VENV)/.installed-test-all
-	.ci/servers || echo 'The tests that need these programs are skipped.' >&2
-	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto
+# Every test.
+test-all: test test-long
 
-# Install the programs that `make test-all` needs from Debian's packages, as root on Debian.
+# The tests that `make test` leaves out. Debian keeps servers in /usr/sbin, which is not on the path of most users.
+test-long: $(VENV)/.installed-test-all
+	.ci/servers || echo 'The tests that need these programs are skipped.' >&2
+	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto -m long
+
+# Install the programs that `make test-long` needs from Debian's packages, as root on Debian.
 servers:
 	.ci/servers
 
@@ -38,13 +48,16 @@ format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The campaigns of tests/README.md, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10` takes minutes.
+# The campaigns of tests/README.md, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10 EVENTS=1000 KILLS=5`
+# takes minutes.
 CYCLES ?= 2000
 SEEDS ?= 100000
 EVERY ?= 1
 STRIDE ?= 1
 HISTORIES ?= 2000
 SECONDS ?= 60
+EVENTS ?= 100000
+KILLS ?= 200
 
 prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fault_injection.simulation --seeds 0..$(SEEDS)
@@ -55,6 +68,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES)
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --databases
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --erasures
+	$(BIN)/python -m tests.fault_injection.webhooks --events $(EVENTS) --kills $(KILLS)
 	$(BIN)/python -m tests.end_to_end.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 	$(BIN)/python -m tests.deployment.production --log postgresql
 	$(BIN)/python -m tests.deployment.production --log mariadb
@@ -89,7 +103,6 @@ $(VENV)/.made:
 	@test ! -e $(VENV)/.unfinished && $(BIN)/pip --version > /dev/null 2>&1 \
 		|| $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo '$(NO_VENV)' >&2; exit 1; }
 	@echo 'Installing into $(VENV), which takes about a minute ...'
-	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
 # An earlier version was installed as `eventapi`, which on PyPI is another project.
@@ -98,7 +111,9 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.made
 	@$(call install,--editable .)
 	@touch $@
 
+# An older pip has no `--group`.
 $(VENV)/.installed-test: $(VENV)/.installed
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	@$(call install,--no-compile --group test)  # Imported modules are compiled at their first import.
 	@touch $@
 

@@ -13,7 +13,7 @@ from events.codec import encode
 from events.log.file.log import JsonlLog
 from events.log.port import Head
 from events.record import Event, Record
-from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring
+from events.sealing import KEY_BYTES, NONCE_BYTES, SALT_BYTES, Keyring
 from events.vault.sqlite import SqliteVault
 from events.vocabulary.users import Profile, UserRegistered
 
@@ -61,7 +61,8 @@ async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) 
                 record = Record(
                     head.position + 1, SOURCE, subject, TIME, owner, event, owner, "r" * 32
                 )
-                line, digest = encode(record, head.hash, keyring, chance.randbytes(NONCE_BYTES))
+                nonce, salt = chance.randbytes(NONCE_BYTES), chance.randbytes(SALT_BYTES)
+                line, digest = encode(record, head.hash, keyring, nonce, salt=salt)
                 lines.append(line)
                 head = Head(record.position, digest)
             await appender.append(lines, head)

@@ -1,11 +1,14 @@
 """Check a server against its log; written from docs/log-format.md alone.
 
     python docs/check.py http://SERVER VKEY events.jsonl [TOKEN [AUDITOR_TOKEN]]
+    python docs/check.py export VKEY FILE
+    python docs/check.py cosigned VKEY FILE WITNESS_VKEY...
 
 It reads the log and its mark, the newest checkpoint, proofs that the log continues its earlier
 states, and the hash tiles. With a user's token it also reads a proof of every line that this user
 may read, with an auditor's token the lines too. It prints what it checked, and exits with 1 on the
-first fault. VKEY must not come from the server itself. Needs the package `cryptography`.
+first fault. The second form checks the proofs of an export, the third a checkpoint with cosignatures
+of all these witnesses; they need no server. VKEY must not come from the server itself. Needs the package `cryptography`.
 """
 
 import base64
@@ -228,5 +231,67 @@ def check(server, key, log, token, auditor):
     print(f"{proven} lines are proven")
 
 
-if __name__ == "__main__":
+def check_export(key, file):
+    """Check that each line of an export is in the log of one checkpoint."""
+    heads, last, proven, unproven = set(), 0, 0, 0
+    for line in file.read_bytes().split(b"\n")[:-1]:
+        text, start = line.decode(), '{"record":'
+        need(text.startswith(start), "a line does not begin with a record")
+        members, end = json.JSONDecoder().raw_decode(text, len(start))
+        record, proof = text[len(start) : end].encode(), json.loads(text)["proof"]
+        position = int(members["id"])
+        need(position > last, f"line {position} of the log is after line {last}")
+        last = position
+        if proof is None:
+            unproven += 1
+            continue
+        first = ["c2sp.org/tlog-proof@v1", f"index {position - 1}"]
+        hashes, checkpoint = proof_of(proof.encode(), first)
+        size, root = key.head_of(checkpoint)
+        found = included_root(position - 1, size, sha256(b"\0", record), hashes)
+        need(found == root, f"the proof of line {position}")
+        heads.add((size, root))
+        proven += 1
+    need(len(heads) < 2, "the proofs are in several checkpoints")
+    print(f"{proven} lines are proven, {unproven} have no proof")
+
+
+def cosigned_at(checkpoint, vkey):
+    """Check the newest cosignature of a witness (C2SP tlog-cosignature); return its time."""
+    name, number, key = vkey.strip().split("+", 2)
+    key = base64.b64decode(key, validate=True)
+    need(key[0] == 4 and len(key) == 33, f"the key of {name} is not for Ed25519 cosignatures")
+    key_id = sha256(name.encode(), b"\n", key)[:4]
+    need(key_id.hex() == number, f"the key of {name} has another id")
+    text, signatures = checkpoint.decode().split("\n\n")
+    found = []
+    for line in signatures.split("\n")[:-1]:
+        _, signer, box = line.split(" ")
+        box = base64.b64decode(box, validate=True)
+        if signer == name and box[:4] == key_id and len(box) == 76:
+            (time,) = struct.unpack(">Q", box[4:12])
+            message = f"cosignature/v1\ntime {time}\n{text}\n".encode()
+            try:
+                Ed25519PublicKey.from_public_bytes(key[1:]).verify(box[12:], message)
+            except InvalidSignature:
+                need(False, f"the cosignature of {name}")
+            found.append(time)
+    need(found, f"{name} has not cosigned this checkpoint")
+    return max(found)
+
+
+def check_cosigned(key, file, witnesses):
+    """Check that each witness cosigned a checkpoint."""
+    checkpoint = file.read_bytes()
+    size, _ = key.head_of(checkpoint)
+    for vkey in witnesses:
+        time = cosigned_at(checkpoint, vkey)
+        print(f"{vkey.partition('+')[0]} cosigned {size} lines at {time} seconds since 1970")
+
+
+if __name__ == "__main__" and sys.argv[1] == "export":
+    check_export(Key(sys.argv[2]), Path(sys.argv[3]))
+elif __name__ == "__main__" and sys.argv[1] == "cosigned":
+    check_cosigned(Key(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
+elif __name__ == "__main__":
     check(sys.argv[1], Key(sys.argv[2]), Path(sys.argv[3]), *[*sys.argv[4:], None, None][:2])

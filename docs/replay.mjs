@@ -5,15 +5,15 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 
 const START = ['specversion', 'id', 'source', 'type', 'subject', 'time', 'actor'].join()
-const BUILT_IN = new Set(['user', 'session', 'log', 'schema'])
+const BUILT_IN = new Set(['user', 'session', 'key', 'log', 'schema', 'webhook', 'security', 'audit'])
 const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()
 
-const users = new Map(), sessions = new Map()
+const users = new Map(), sessions = new Map(), keys = new Map(), webhooks = new Map()
 const kinds = new Map([['item', 'items']]) // Each kind's collection; items are never declared.
 const collections = new Map([['items', new Map()]])
 
-function endSessions(user, keep) {
-  for (const [id, session] of sessions) if (session.user === user && id !== keep) sessions.delete(id)
+function removeAll(table, user, keep) {
+  for (const [id, one] of table) if (one.user === user && id !== keep) table.delete(id)
 }
 
 // Applies an event to the state. An event about a missing entry does nothing.
@@ -23,8 +23,9 @@ function apply({ type, subject, data }, position) {
     kinds.set(data.kind, id)
     if (!collections.has(id)) collections.set(id, new Map())
   }
-  else if (table === 'users') applyToUser(type, Number(id), data, position)
-  else if (table === 'sessions') applyToSession(type, id, data, position)
+  else if (type.startsWith('user.')) applyToUser(type, Number(id), data, position)
+  else if (table === 'sessions' || table === 'keys') applyToCredential(type, table === 'keys' ? keys : sessions, id, data, position)
+  else if (table === 'webhooks') applyToWebhook(type.split('.')[1], Number(id), position)
   else if (collections.has(table)) applyToResource(type.split('.')[1], collections.get(table), Number(id), data, position)
 }
 
@@ -37,14 +38,19 @@ function applyToResource(verb, resources, number, data, position) {
   resource.status = verb === 'deleted' ? 'deleted' : 'live'
 }
 
-function applyToSession(type, id, data, position) {
-  if (type === 'session.started') sessions.set(id, { user: data.user })
-  const session = sessions.get(id)
-  if (!session) return
-  session.version = position
-  if (type !== 'session.ended') return
-  if (data.everywhere) endSessions(session.user)
-  sessions.delete(id)
+function applyToCredential(type, table, id, data, position) {
+  if (type === 'session.started' || type === 'key.created') table.set(id, { user: data.user })
+  const one = table.get(id)
+  if (!one) return
+  one.version = position
+  if (type === 'session.ended' && data.everywhere) removeAll(sessions, one.user)
+  if (type === 'session.ended' || type === 'key.revoked') table.delete(id)
+}
+
+function applyToWebhook(verb, number, position) {
+  if (verb === 'deleted' || (verb !== 'created' && !webhooks.has(number))) return void webhooks.delete(number)
+  const status = { created: 'enabled', enabled: 'enabled', disabled: 'disabled' }[verb] ?? webhooks.get(number).status
+  webhooks.set(number, { status, version: position })
 }
 
 function applyToUser(type, number, data, position) {
@@ -52,16 +58,18 @@ function applyToUser(type, number, data, position) {
   const user = users.get(number)
   if (!user) return
   user.version = position
-  if (type === 'user.password_changed' && data.reason === 'changed') endSessions(number, data.session)
+  if (type === 'user.password_changed' && data.reason === 'changed') removeAll(sessions, number, data.session)
+  if (type === 'user.password_reset') removeAll(sessions, number)
   if (type === 'user.role_granted') user.roles.add(data.role)
   if (type === 'user.role_revoked') user.roles.delete(data.role)
   if (type === 'user.enabled') user.status = 'enabled'
   if (type === 'user.disabled' || type === 'user.erased') {
     user.status = type.slice('user.'.length)
-    endSessions(number)
+    removeAll(sessions, number)
   }
   if (type !== 'user.erased') return
   user.roles.clear()
+  removeAll(keys, number)
   for (const resources of collections.values()) for (const resource of resources.values()) {
     if (resource.owner === number && resource.status === 'live') Object.assign(resource, { status: 'deleted', version: position })
   }
@@ -76,7 +84,10 @@ function digest() {
   for (const [name, resources] of ascending(collections)) for (const [number, one] of ascending(resources)) {
     lines.push(`${name}/${number} ${one.status} ${one.owner} ${one.version}`)
   }
-  for (const [id, session] of ascending(sessions)) lines.push(`sessions/${id} ${session.user} ${session.version}`)
+  for (const [name, table] of [['sessions', sessions], ['keys', keys]]) for (const [id, one] of ascending(table)) {
+    lines.push(`${name}/${id} ${one.user} ${one.version}`)
+  }
+  for (const [number, one] of ascending(webhooks)) lines.push(`webhooks/${number} ${one.status} ${one.version}`)
   return sha256(...lines.map((line) => line + '\n')).toString('hex')
 }
 

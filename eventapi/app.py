@@ -36,16 +36,23 @@ from eventapi.http.openapi.document import build_document
 from eventapi.http.problems import problem_response
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response
-from eventapi.http.routes import docs
+from eventapi.http.routes import console, docs
+from eventapi.http.routes.account_events import AccountEventsController
 from eventapi.http.routes.accounts import AccountsController
 from eventapi.http.routes.audit import AuditController
 from eventapi.http.routes.batch import batch_controller
+from eventapi.http.routes.evidence import EvidenceController
 from eventapi.http.routes.health import HealthController
+from eventapi.http.routes.keys import KeysController
+from eventapi.http.routes.mailed_links import MailedLinksController
 from eventapi.http.routes.metrics import MetricsController
 from eventapi.http.routes.projections import projections_controller
-from eventapi.http.routes.root import RootController
+from eventapi.http.routes.root import root_controller
+from eventapi.http.routes.second_factors import SecondFactorsController
 from eventapi.http.routes.templates import resource_controller
 from eventapi.http.routes.transparency import TransparencyController
+from eventapi.http.routes.users import UsersController
+from eventapi.http.routes.webhooks import WebhooksController
 from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import VERSIONS, ApiVersion
 from eventapi.http.services import Services
@@ -65,14 +72,17 @@ CANNOT_START = 3
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     AccountsController,
+    MailedLinksController,
+    SecondFactorsController,
+    KeysController,
+    AccountEventsController,
     AuditController,
+    EvidenceController,
     TransparencyController,
     HealthController,
     MetricsController,
 )
 """Those of every version; each resource has one more."""
-
-PLAIN_CONTROLLERS = (RootController, docs.ProblemsController)
 
 Wrap = Callable[[Any], ASGIApp]
 
@@ -137,7 +147,7 @@ def create_app(
         return _refusing(error)
     fields = deprecation.fields(settings)
     app: Application = Application(
-        _routers(lambda: app, registry, [name.decode().title() for name, _ in fields]),
+        _routers(lambda: app, registry, fields, settings),
         lifespan=[lifespan],
         dependencies={"services": Provide(provide_services, sync_to_thread=False)},
         exception_handlers={Exception: _on_error},
@@ -206,12 +216,16 @@ def _cors(settings: Settings) -> Cors | None:
 
 
 def _routers(
-    app: Callable[[], Litestar], registry: Registry, announced: Sequence[str]
+    app: Callable[[], Litestar],
+    registry: Registry,
+    fields: Sequence[tuple[bytes, bytes]],
+    settings: Settings,
 ) -> list[Router]:
     """A router for each prefix of each version, and one for unversioned paths.
 
-    ``app`` is called when the first document is made.
+    ``app`` is called when the first document is made. ``fields`` are the headers of a deprecation.
     """
+    announced = [name.decode().title() for name, _ in fields]
     tags = {
         one.collection: one.doc.partition("\n")[0] or f"The {one.collection} of the caller."
         for one in registry.resources
@@ -220,29 +234,40 @@ def _routers(
     def document(only: str, base: str) -> Any:
         return build_document(described(app().routes), __version__, announced, tags, only, base)
 
+    has_console = settings.console == "on"
+    plain = (root_controller(has_console), docs.ProblemsController)
     unversioned = _Router(
         "/",
         route_handlers=[
-            *options_handlers(PLAIN_CONTROLLERS),
-            *PLAIN_CONTROLLERS,
+            *options_handlers(plain),
+            *plain,
             *docs.handlers(document, [version.name for version in VERSIONS]),
+            *(console.handlers() if has_console else ()),
         ],
         request_class=ApiRequest.of_version(VERSIONS[0]),
         signature_namespace=VERSIONS[0].namespace,
     )
     routers = []
     for version in VERSIONS:
-        controllers = _controllers(registry, version)
+        controllers = _controllers(registry, version, settings.max_body_bytes)
         routers += [_router(prefix, version, controllers) for prefix in version.prefixes]
     return [*routers, unversioned]
 
 
-def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
-    """The controllers of a version; version 1 has only items, and no batch."""
+def _controllers(
+    registry: Registry, version: ApiVersion, max_body_bytes: int
+) -> Sequence[type[Controller]]:
+    """The controllers of a version; version 1 has only items and no batch."""
     if version.is_replacement:
         return [*CONTROLLERS, resource_controller(shape_of(registry.item, version))]
     shapes = [shape_of(one, version) for one in registry.resources]
-    controllers = [*CONTROLLERS, *map(resource_controller, shapes), batch_controller(shapes)]
+    controllers = [
+        *CONTROLLERS,
+        UsersController,
+        WebhooksController,
+        *map(resource_controller, shapes),
+        batch_controller(shapes, max_body_bytes),
+    ]
     if registry.projections:
         controllers.append(projections_controller(registry))
     return controllers

@@ -10,7 +10,9 @@
     │   ├── Unauthenticated     no access token, or one that is not valid
     │   ├── InvalidCredentials
     │   │   └── WrongPassword   of a user who is logged in
+    │   ├── SecondFactorRequired  the password is right, and a code is needed as well
     │   ├── AccountDisabled
+    │   ├── EmailUnverified     the server requires a verified email address
     │   ├── Forbidden
     │   ├── PreconditionFailed  If-Match named another version
     │   ├── QuotaExceeded       the user's resources have reached their limit
@@ -37,6 +39,10 @@
     ├── ProjectionFailed        an exception in the application's code stopped this projection
     │   └── ProjectionNotReady  its code changed, and it is computed anew; try again later
     ├── VaultUnavailable        the keys cannot be read or written
+    ├── FollowersUnavailable    the progress of followers cannot be read or written
+    │   └── LeaseLost           another process may run the follower
+    ├── NotDelivered            a follower could not deliver an event; it is tried again
+    ├── MailNotRemoved          mails of an erased user are still in the outbox
     ├── ClockJumped             the clock of this machine cannot be right; reads continue
     └── ConfigurationError      a setting, or a data directory, that cannot be used
 
@@ -120,10 +126,26 @@ class WrongPassword(InvalidCredentials):
     advice = error_classes.WRONG_PASSWORD
 
 
+class SecondFactorRequired(Refusal):
+    """The password is right, and the account needs a code as well.
+
+    ``challenge`` is what the client sends with the code.
+    """
+
+    advice = error_classes.SECOND_FACTOR_REQUIRED
+    challenge: str = ""
+
+
 class AccountDisabled(Refusal):
     """The credentials are right, but an operator disabled the account."""
 
     advice = error_classes.ACCOUNT_DISABLED
+
+
+class EmailUnverified(Refusal):
+    """The credentials are right, but the server requires a verified email address."""
+
+    advice = error_classes.EMAIL_UNVERIFIED
 
 
 class Forbidden(Refusal):
@@ -148,6 +170,10 @@ class ActionRefused(Refusal):
     """An action that an application declares refuses; the text is the application's."""
 
     advice = error_classes.ACTION_REFUSED
+
+    def __init__(self, reason: str | Message = "") -> None:
+        is_blank = isinstance(reason, str) and not reason.strip()
+        super().__init__("the action is refused; it gives no reason" if is_blank else reason)
 
 
 class IdempotencyKeyReused(Refusal):
@@ -320,6 +346,30 @@ class VaultUnavailable(EventapiError):
     """The vault cannot be read or written."""
 
     advice = error_classes.VAULT_UNAVAILABLE
+
+
+class FollowersUnavailable(EventapiError):
+    """The progress of followers cannot be read or written; requests continue."""
+
+    advice = error_classes.FOLLOWERS_UNAVAILABLE
+
+
+class LeaseLost(FollowersUnavailable):
+    """Another process may run the follower, so this one must stop."""
+
+    advice = error_classes.LEASE_LOST
+
+
+class NotDelivered(EventapiError):
+    """A follower could not deliver an event; the text contains no personal value."""
+
+    advice = error_classes.NOT_DELIVERED
+
+
+class MailNotRemoved(EventapiError):
+    """Mails of an erased user cannot be removed from the outbox."""
+
+    advice = error_classes.MAIL_NOT_REMOVED
 
 
 class ClockJumped(EventapiError):

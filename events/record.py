@@ -35,6 +35,15 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
     timestamp: ClassVar[str] = ""
 
 
+class PlainEvent(Event, frozen=True, gc=False, kw_only=True):
+    """Base of events without personal values: only a reason may be sealed in them.
+
+    ``personal`` is that seal as it is on the line, and ``None`` once it is opened.
+    """
+
+    personal: str | None = msgspec.field(default=None, name="sealed")
+
+
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number or a position in the data of an event."""
 
@@ -47,6 +56,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     32 raw bytes. ``end`` is the byte offset in a JSON-lines log after the line's newline.
     ``idempotencykey`` and ``requesthash`` identify the request that caused the event, if it had an
     Idempotency-Key: the SHA-256 of caller and key, in hex, and the sealed SHA-256 of the request.
+    ``session`` is the id of the session that the request was made in, ``apikey`` that of its API key,
+    if any. ``reason`` is the text of its Change-Reason; it is sealed on the line, so it is empty
+    without the key.
     """
 
     position: int
@@ -61,6 +73,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     end: int = 0
     idempotencykey: str = ""
     requesthash: str = ""
+    apikey: str = ""
+    session: str = ""
+    reason: str = ""
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True):
@@ -81,6 +96,9 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True):
     behind: str = ""
     idempotencykey: str = ""
     requesthash: str = ""
+    apikey: str = ""
+    session: str = ""
+    commitment: str = ""
 
 
 def entity_number(subject: str) -> int:

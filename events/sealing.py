@@ -6,6 +6,7 @@ user's key (`events.vault.port`) erases them from the log and all of its copies,
 
 from __future__ import annotations
 
+import hmac
 from binascii import a2b_base64, b2a_base64
 
 from cryptography.exceptions import InvalidTag
@@ -13,9 +14,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+SALT_BYTES = 16
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
+
+
+_DERIVING_NONCE = b"derived keys"
+"""12 bytes that no seal has as its nonce, because those are random."""
 
 
 class Keyring(dict[str, AESGCM]):
@@ -29,10 +35,14 @@ class Keyring(dict[str, AESGCM]):
         self[subject] = AESGCM(key)
 
 
+def base64url(content: bytes) -> bytes:
+    """The base64url of bytes, without padding (RFC 4648, section 5)."""
+    return b2a_base64(content, newline=False).translate(_TO_URL, b"=")
+
+
 def seal(cipher: AESGCM, nonce: bytes, clear: bytes, context: bytes) -> str:
     """Encrypt bytes, bound to ``context``: base64url of nonce ‖ ciphertext ‖ tag."""
-    box = nonce + cipher.encrypt(nonce, clear, context)
-    return b2a_base64(box, newline=False).translate(_TO_URL).rstrip(b"=").decode()
+    return base64url(nonce + cipher.encrypt(nonce, clear, context)).decode()
 
 
 def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
@@ -45,3 +55,12 @@ def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
         return cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], context)
     except InvalidTag:
         raise ValueError("the seal is broken") from None
+
+
+def derive_key(cipher: AESGCM, purpose: bytes) -> bytes:
+    """A key of 32 bytes for another purpose than seals, lost with the user's key.
+
+    The key stream of AES-GCM for a nonce that encrypts nothing else, hashed with the purpose.
+    """
+    stream = cipher.encrypt(_DERIVING_NONCE, bytes(KEY_BYTES), None)[:KEY_BYTES]
+    return hmac.digest(stream, purpose, "sha256")

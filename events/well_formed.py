@@ -22,6 +22,12 @@ MAX_NUMBER: Final = 2**63 - 1
 _SUBJECTS: Final = {
     "user": re.compile(r"users/(?P<number>[1-9][0-9]{0,18})", re.ASCII),
     "session": re.compile(r"sessions/(?P<number>)[!#-\[\]-~]{1,55}"),
+    "key": re.compile(r"keys/(?P<number>)[!#-\[\]-~]{1,55}"),
+    "webhook": re.compile(r"webhooks/(?P<number>[1-9][0-9]{0,18})", re.ASCII),
+    "security": re.compile(
+        r"users/(?P<number>[1-9][0-9]{0,18})|security/[!#-\[\]-~]{1,55}", re.ASCII
+    ),
+    "audit": re.compile(r"users/(?P<number>[1-9][0-9]{0,18})", re.ASCII),
     "log": re.compile(r"log/(?P<number>)checkpoints"),
     "schema": re.compile(r"schemas/(?P<number>)[a-z][a-z0-9_]{0,62}"),
 }
@@ -31,6 +37,7 @@ _ACTOR: Final = re.compile(r"users/[1-9][0-9]{0,18}|operator/.*", re.DOTALL)
 _SOURCE: Final = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+_COMMITMENT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _FIRST_REQUEST: Final = "1970"
 """No request is older. A day before the year 1 could not be computed."""
 
@@ -120,6 +127,8 @@ def _check_envelope(line: Any) -> None:
 
 def _check_data(line: Any) -> None:
     sealed = getattr(line.data, "personal", None)
+    if line.commitment and (sealed is None or not _COMMITMENT.fullmatch(line.commitment)):
+        raise ValueError(f"its commitment is {line.commitment!r}")
     if sealed is not None:
         if type(sealed) is not str or not _BASE64URL.fullmatch(sealed):
             raise ValueError("its seal is not base64url text")

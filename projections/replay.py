@@ -16,10 +16,9 @@ from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.vault.port import Vault
-from events.vocabulary.resources import ResourceEvent
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
-from events.vocabulary.vocabulary import Vocabulary
+from events.vocabulary.vocabulary import Vocabulary, is_undeclared
 from events.well_formed import data_timestamps
 from projections.read_models import ReadModels
 from projections.snapshots import Snapshots
@@ -48,10 +47,11 @@ async def open_records(
         for subject, key in (await vault.get({record.sealedfor for record in closed})).items():
             keyring.add(subject, key)
         for record in closed:
+            line = lines[record.position - state.position - 1]
             try:
-                open_seal(record, keyring, vocabulary)
+                open_seal(record, line, keyring, vocabulary)
             except ValueError as error:
-                start = record.end - len(lines[record.position - state.position - 1]) - 1
+                start = record.end - len(line) - 1
                 raise DamagedLog(str(error), position=record.position, offset=start) from None
     _check_times(records, lines)
     _check_declared(records, state)
@@ -60,17 +60,13 @@ async def open_records(
 
 def _check_declared(records: Sequence[Record], state: State) -> None:
     """Raise `UnknownEvent` for a resource of a kind that the log has not declared."""
-    declared: set[str] = set()
+    declared = {*state.resources.schemas}
     for record in records:
         event = record.event
         if isinstance(event, SchemaDeclared):
             declared.add(event.kind)
-        elif isinstance(event, ResourceEvent) and event.resource.foreign:
-            kind = event.resource.kind
-            if kind not in declared and kind not in state.resources.schemas:
-                raise UnknownEvent(
-                    f"position {record.position}: event type {event.type!r} is unknown"
-                )
+        elif is_undeclared(event, declared):
+            raise UnknownEvent(f"position {record.position}: event type {event.type!r} is unknown")
 
 
 def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:

@@ -56,7 +56,7 @@ SNAPSHOTS_KEPT: Final = 2
 _SUFFIX: Final = ".snapshot"
 _SUM_BYTES: Final = 32
 _LENGTH_BYTES: Final = 8
-_FORMAT: Final = 6
+_FORMAT: Final = 10
 _MAX_HEADER_BYTES: Final = 4096
 
 RandomBytes = Callable[[int], bytes]

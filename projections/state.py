@@ -9,19 +9,27 @@ from typing import Any
 import msgspec
 
 from events.record import START, Event, Record, entity_number
+from events.vocabulary import keys as api_key_events
+from events.vocabulary import security as security_events
 from events.vocabulary import sessions as session_events
 from events.vocabulary import signing_keys as key_events
 from events.vocabulary import users as user_events
+from events.vocabulary import webhooks as webhook_events
 from events.vocabulary.resources import Created, Entity, ResourceEvent
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary
 from projections.read_models import NO_READ_MODELS, ApplicationVocabulary, ReadModels
+from projections.tables.activity import Activity
 from projections.tables.collections import Collections
+from projections.tables.failed_logins import FailedLogins
 from projections.tables.idempotency import HOUR, Changed, IdempotencyRecords
+from projections.tables.keys import ApiKey, ApiKeys
 from projections.tables.resources import ResourceTable
-from projections.tables.sessions import Sessions
+from projections.tables.second_factors import SecondFactors
+from projections.tables.sessions import Session, Sessions
 from projections.tables.table import Table
 from projections.tables.users import Users
+from projections.tables.webhooks import Webhooks
 
 
 class State:
@@ -37,18 +45,28 @@ class State:
     recent_refreshes: Container[tuple[str, int]] = frozenset()
     read_models: ReadModels = NO_READ_MODELS
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one for each table
         self,
         users: Users,
         resources: Collections,
         sessions: Sessions,
         records: IdempotencyRecords,
+        keys: ApiKeys,
+        second_factors: SecondFactors,
+        activity: Activity,
+        webhooks: Webhooks,
+        failed_logins: FailedLogins,
     ) -> None:
         self.last = START
         self.users = users
         self.resources = resources
         self.sessions = sessions
         self.idempotency = records
+        self.keys = keys
+        self.second_factors = second_factors
+        self.activity = activity
+        self.webhooks = webhooks
+        self.failed_logins = failed_logins
         self._apply: dict[type[Event], Callable[[Record, Any], Changed]] = {
             user_events.UserRegistered: users.on_registered,
             user_events.UserUpdated: users.on_updated,
@@ -58,21 +76,62 @@ class State:
             user_events.UserRoleGranted: users.on_role_granted,
             user_events.UserRoleRevoked: users.on_role_revoked,
             user_events.UserErased: self._user_erased,
+            user_events.UserEmailChanged: users.on_email_changed,
+            user_events.UserEmailVerificationRequested: users.on_other,
+            user_events.UserEmailVerified: users.on_email_verified,
+            user_events.UserPasswordResetRequested: users.on_other,
+            user_events.UserPasswordReset: self._password_reset,
+            user_events.UserTotpStarted: self._second_factor(second_factors.on_started),
+            user_events.UserTotpEnabled: self._second_factor(second_factors.on_enabled),
+            user_events.UserTotpDisabled: self._second_factor(second_factors.on_disabled),
+            user_events.UserSecondFactorUsed: self._second_factor(second_factors.on_used),
+            api_key_events.KeyCreated: keys.on_created,
+            api_key_events.KeyUsed: keys.on_used,
+            api_key_events.KeyRevoked: keys.on_revoked,
             session_events.SessionStarted: sessions.on_started,
             session_events.SessionRefreshed: sessions.on_refreshed,
             session_events.SessionEnded: sessions.on_ended,
             key_events.LogResumed: _leave_as_it_is,
             SchemaDeclared: resources.on_declared,
+            webhook_events.WebhookCreated: webhooks.on_created,
+            webhook_events.WebhookUpdated: self._webhook(webhooks.on_updated),
+            webhook_events.WebhookDeleted: self._webhook(webhooks.on_deleted),
+            webhook_events.WebhookDisabled: self._webhook(webhooks.on_disabled),
+            webhook_events.WebhookEnabled: self._webhook(webhooks.on_enabled),
+            webhook_events.WebhookSecretRotated: self._webhook(webhooks.on_secret_rotated),
+            webhook_events.WebhookReplayed: self._webhook(webhooks.on_replayed),
+            security_events.LoginFailed: failed_logins.on_failed,
+            security_events.ValuesOpened: _leave_as_it_is,
         }
 
     @classmethod
     def empty(cls, vocabulary: Vocabulary) -> State:
         """The state before the first record of a log with this vocabulary."""
-        users = Users({}, {}, {})
-        state = cls(users, Collections(vocabulary), Sessions(), IdempotencyRecords())
+        state = cls._without_rows(Collections(vocabulary))
         if isinstance(vocabulary, ApplicationVocabulary) and vocabulary.read_models:
             state.read_models = ReadModels(vocabulary.read_models)
         return state
+
+    @classmethod
+    def _without_rows(cls, resources: Collections) -> State:
+        return cls(
+            Users({}, {}, {}),
+            resources,
+            Sessions(),
+            IdempotencyRecords(),
+            ApiKeys(),
+            SecondFactors(),
+            Activity(resources),
+            Webhooks(),
+            FailedLogins(),
+        )
+
+    def blank(self) -> State:
+        """An empty state with the same kinds, and without read models.
+
+        Folding all records of an entity into it leads to that entity.
+        """
+        return self._without_rows(self.resources.blank()).stage()
 
     def __getitem__(self, collection: str) -> ResourceTable:
         """The table of a collection, such as ``items``; raises `KeyError`."""
@@ -91,18 +150,34 @@ class State:
     @property
     def tables(self) -> Sequence[Table]:
         """All tables, as a snapshot exports and loads them."""
-        return self.users, self.resources, self.sessions, self.idempotency
+        return (
+            self.users,
+            self.resources,
+            self.sessions,
+            self.idempotency,
+            self.keys,
+            self.second_factors,
+            self.activity,
+            self.webhooks,
+            self.failed_logins,
+        )
 
     def stage(self) -> State:
         """A copy-on-write copy, in which commands are decided before anything is written.
 
         This state must not change while the copy is in use.
         """
+        resources = self.resources.stage()
         draft = State(
             self.users.stage(),
-            self.resources.stage(),
+            resources,
             self.sessions.stage(),
             self.idempotency.stage(),
+            self.keys.stage(),
+            self.second_factors.stage(),
+            self.activity.stage(resources),
+            self.webhooks.stage(),
+            self.failed_logins.stage(),
         )
         draft.last = self.last
         draft.now, draft.recent_refreshes = self.now, self.recent_refreshes
@@ -123,7 +198,10 @@ class State:
         if isinstance(event, ResourceEvent):
             entity: Changed = self.resources.apply(record, event)
         else:
+            account = self.account_of(record)
             entity = self._apply[type(event)](record, event)
+            if account is not None and not isinstance(event, user_events.UserErased):
+                self.activity.add(account, record.position)
         if isinstance(entity, Entity):
             self.resources.log_bytes.add(entity.owner, record.end - last.end)
         if record.idempotencykey:
@@ -143,6 +221,46 @@ class State:
         found = table and table.find(entity_number(record.subject))
         return found.owner if found else None
 
+    def account_of(self, record: Record) -> int | None:
+        """The number of the user whose account an event is about, before it is applied."""
+        table, _, name = record.subject.partition("/")
+        if table == "users":
+            return int(name)
+        event = record.event
+        if isinstance(event, session_events.SessionStarted | api_key_events.KeyCreated):
+            return event.user
+        found: Session | ApiKey | None = None
+        if table == "sessions":
+            found = self.sessions.by_id.get(name)
+        elif table == "keys":
+            found = self.keys.by_id.get(name)
+        return None if found is None else found.user
+
+    def has_credential(self, credential: str) -> bool:
+        """Whether a session or an API key, named by its subject, has not ended."""
+        table, _, name = credential.partition("/")
+        return name in (self.keys if table == "keys" else self.sessions).by_id
+
+    def _second_factor(self, change: Callable[[Record, Any], None]) -> Callable[..., Changed]:
+        def apply(record: Record, event: Event) -> Changed:
+            change(record, event)
+            return self.users.on_other(record, event)
+
+        return apply
+
+    def _webhook(self, change: Callable[[Record, Any], Changed]) -> Callable[..., Changed]:
+        def apply(record: Record, event: Event) -> Changed:
+            before = self.webhooks.by_id.get(entity_number(record.subject))
+            if before is not None:
+                self.resources.versions.add(record.position, before.version)
+            return change(record, event)
+
+        return apply
+
+    def _password_reset(self, record: Record, event: user_events.UserPasswordReset) -> Changed:
+        self.sessions.end_all(entity_number(record.subject))
+        return self.users.on_password_reset(record, event)
+
     def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Changed:
         if event.reason == "changed":
             self.sessions.end_all(entity_number(record.subject), keep=event.session)
@@ -157,6 +275,8 @@ class State:
         self.sessions.end_all(number)
         self.resources.erase_user(number, record.position)
         self.idempotency.erase_user(record.subject)
+        self.keys.erase_user(number)
+        self.second_factors.erase_user(number)
         return self.users.on_erased(record, event)
 
     def digest(self) -> str:
@@ -167,7 +287,7 @@ class State:
         hash chain.
         """
         digest = hashlib.sha256()
-        for table in (self.users, self.resources, self.sessions):
+        for table in (self.users, self.resources, self.sessions, self.keys, self.webhooks):
             for line in table.digest_lines():
                 digest.update(line.encode() + b"\n")
         return digest.hexdigest()
@@ -182,7 +302,16 @@ class State:
         resources = [
             table for each in self.resources.values() for table in (each.by_id, each.deleted)
         ]
-        for table in (self.users.by_id, *resources, self.sessions.by_id):
+        tables = (
+            self.users.by_id,
+            *resources,
+            self.sessions.by_id,
+            self.keys.by_id,
+            self.second_factors.by_user,
+            self.activity.last,
+            self.webhooks.by_id,
+        )
+        for table in tables:
             for key in sorted(table):
                 content.update(encode(table[key]))  # type: ignore[index]  # its own
         for key, found in sorted(self.idempotency.by_key.items()):
@@ -192,14 +321,19 @@ class State:
         for each in self.resources.values():
             for number, users in sorted(each.shares.items()):
                 content.update(encode((number, sorted(users.items()))))
+            # Keys of one rule may be of types without an order, so their encoded form decides.
+            content.update(b"".join(sorted(map(encode, each.unique.items()))))
         content.update(
             encode(
                 (
                     self.last.position,
                     self.last.hash,
                     self.users.last_id,
+                    self.webhooks.last_id,
                     *(table.last_id for table in self.resources.values()),
                     self.idempotency.skipped,
+                    self.failed_logins.windows,
+                    sorted(self.failed_logins.recorded),
                     [self.resources.log_bytes.of(user) for user in sorted(self.users.by_id)],
                 )
             )
@@ -208,4 +342,4 @@ class State:
 
 
 def _leave_as_it_is(_: Record, __: Event) -> None:
-    """Events about the log itself change no table."""
+    """These events change no table; those about an account are in `Activity`."""

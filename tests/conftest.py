@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _TESTS = Path(__file__).parent
 
 # Tests in these folders start or kill real servers, or search a large space.
-_LONG_FOLDERS = ("deployment", "end_to_end", "fault_injection", "security", "servers")
+_LONG_FOLDERS = ("console", "deployment", "end_to_end", "fault_injection", "security", "servers")
 
 # Names of fixtures or parameters for servers that only Debian packages provide.
 _DEBIAN_SERVERS = {"mariadb"}
@@ -40,7 +40,7 @@ _INSTALLING = ("apt-get install", "make servers", "pip install")
 
 # No time limits, so that tests also pass on a busy machine.
 settings.register_profile(
-    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50
+    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25
 )
 settings.register_profile("quick", settings.get_profile("default"), max_examples=10)
 settings.register_profile("ci", settings.get_profile("default"), max_examples=200, derandomize=True)

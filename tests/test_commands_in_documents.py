@@ -23,7 +23,8 @@ FILES = sorted({*DOCUMENTS, *(file for file in ROOT.glob("deploy/**/*") if file.
 
 _INLINE = re.compile(r"`([^`\n]+)`")
 _BLOCK = re.compile(r"^(?:    .*\n|\n(?=    ))+", re.MULTILINE)
-_FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```(?!console)\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _END = re.compile(r"\s(?:[|&;<>#]|\d?>)|[;)]|\s#")
 """The end of a command in a shell."""
 
@@ -35,9 +36,14 @@ NOT_SETTINGS = {
 
 
 def code(text: str) -> Iterator[str]:
-    """The lines of code blocks, continued lines joined, and code in sentences."""
+    """The lines of code blocks, continued lines joined, and code in sentences.
+
+    Lines of a console that do not begin with a prompt are output.
+    """
     for block in (*_BLOCK.findall(text), *_FENCED.findall(text)):
         yield from block.replace("\\\n", " ").splitlines()
+    for block in _CONSOLE.findall(text):
+        yield from re.findall(r"^\$ (.*)$", block.replace("\\\n", " "), re.MULTILINE)
     yield from _INLINE.findall(text)
 
 
@@ -80,6 +86,7 @@ def test_control_commands_and_their_faults_are_detected() -> None:
     found = [words for file in DOCUMENTS for words in commands(file.read_text())]
 
     assert ["log", "verify", "--seals"] in found
+    assert ["users", "erase", "ann", "--yes"] in found  # After a prompt.
     assert ["serve", "--accept-clock", "--port", "0", "--data", "DIR"] in found
     assert len(found) > 50
     assert fault(["log", "verify", "--seals"]) is None

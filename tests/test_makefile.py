@@ -1,4 +1,4 @@
-"""``make run``: its arguments, and recovery from an installation that failed.
+"""``make run`` and ``make demo``: their arguments, and recovery from an installation that failed.
 
 A script replaces Python, pip and eventapi, and records its arguments.
 """
@@ -59,13 +59,13 @@ class Checkout:
         self._path = f"{programs}:{os.environ['PATH']}"
 
     def make(
-        self, *arguments: str, **environment: str
+        self, *arguments: str, target: str = "run", **environment: str
     ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-        """Run `make run`; return the process and the calls of the programs."""
+        """Run a target of make; return the process and the calls of the programs."""
         self._calls.write_text("")
         kept = {"PATH": self._path, "ROOT": str(self.folder), **environment}
         done = subprocess.run(
-            ["make", "run", *arguments],
+            ["make", target, *arguments],
             cwd=self.folder,
             env=kept,
             capture_output=True,
@@ -102,6 +102,14 @@ def test_make_run_installs_once_and_serves(checkout: Checkout) -> None:
     assert (venvs(calls), installs(calls)) == (1, 1)
     assert [line for line in calls if line.startswith("eventapi")] == ["eventapi serve"]
     assert checkout.serves() == ["eventapi serve", "port="]
+
+
+def test_make_demo_installs_and_serves_the_demonstration(checkout: Checkout) -> None:
+    done, calls = checkout.make("PORT=9000", target="demo")
+    assert (done.returncode, installs(calls)) == (0, 1)
+    assert calls[-2] == "eventapi serve --demo --port 9000"
+    done, _ = checkout.make(target="demo", SERVE_EXITS="130")
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(

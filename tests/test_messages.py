@@ -244,17 +244,27 @@ def find_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tu
 ARGUMENTS: dict[tuple[str, ...], list[str]] = {
     ("data", "export"): ["--resource", "items"],
     ("data", "import"): ["{tmp}/db.json", "--resource", "items", "--owner", "anna"],
+    ("log", "evidence"): ["--user", "anna", "{tmp}/evidence.zip"],
     ("log", "prove"): ["1"],
     ("log", "copy"): ["{tmp}/copy"],
     ("log", "restore"): ["--new-key"],
     ("log", "import"): ["{tmp}/db.json"],
     ("resources", "show"): ["invoice"],
+    ("users", "export"): ["anna"],
     ("users", "create"): ["anna", "anna@example.org", "--password-stdin"],
     ("users", "grant"): ["anna", "auditor"],
     ("users", "revoke"): ["anna", "auditor"],
     ("users", "disable"): ["anna"],
     ("users", "enable"): ["anna"],
     ("users", "erase"): ["anna", "--yes"],
+    ("users", "reset-password"): ["anna"],
+    ("users", "set-email"): ["anna", "anna@example.org"],
+    ("users", "remove-totp"): ["anna"],
+    ("webhooks", "add"): ["https://example.org/"],
+    ("webhooks", "remove"): ["1"],
+    ("webhooks", "replay"): ["1", "--after", "0"],
+    ("webhooks", "rotate-secret"): ["1"],
+    ("webhooks", "test"): ["1"],
 }
 
 

@@ -24,7 +24,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_SUMMARY = 80
 
-LONG_FILES: dict[str, str] = {}
+LONG_FILES = {"eventapi/evidence/pack/verify.py": "it leaves the server as one file"}
 """Files that may be longer, each with the reason."""
 
 LONG_FUNCTIONS = {"tests/clients/cases/items.py:items": "one list of cases"}

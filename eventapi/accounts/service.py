@@ -6,23 +6,33 @@ Passwords are hashed here, outside the log's lock. Commands decide everything el
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Protocol
 
 import msgspec
 
 from eventapi.commands.command import Command
+from eventapi.commands.second_factors import UseSecondFactor
 from eventapi.commands.sessions import Lifetime, RefreshSession, StartSession
 from eventapi.commands.users import ChangePassword, EraseUser, RegisterUser, RehashPassword
 from eventapi.journal.batch import CommandResult, Runtime
 from eventapi.journal.journal import Journal
 from eventapi.security.fair_queue import Caller
 from eventapi.security.passwords import Passwords
+from eventapi.security.signed_texts import SignedTexts
 from eventapi.security.tokens import RefreshClaims, Tokens
 from eventapi.values.rules import MAX_PASSWORD_BYTES
 from eventapi.values.times import seconds_of
-from events.errors import InvalidCredentials, NotFound, Unauthenticated, WrongPassword
+from events.errors import (
+    AccountDisabled,
+    EmailUnverified,
+    InvalidCredentials,
+    NotFound,
+    SecondFactorRequired,
+    Unauthenticated,
+    WrongPassword,
+)
 from events.vocabulary.password_hashes import HashKind
 from events.vocabulary.sessions import Device
 from events.vocabulary.users import Profile
@@ -34,12 +44,15 @@ _WRONG_CREDENTIALS: Final = "Incorrect username or password"
 _WRONG_PASSWORD: Final = "the password is wrong"  # noqa: S105 - a message
 _SESSION_ID_BYTES: Final = 16
 
+CHALLENGE_SECONDS: Final = 300
+"""How long after the password the code of the second factor may follow."""
+
 
 class Client(Protocol):
     """The origin of a request, such as an HTTP request or the command line."""
 
     address: str
-    """Counted with an account when a password is wrong."""
+    """Counted with an account when a password is wrong, in the form of `counted_address`."""
 
     async def current_state(self) -> State:
         """The state, up to date."""
@@ -47,17 +60,30 @@ class Client(Protocol):
     async def execute(self, command: Command) -> CommandResult:
         """Write a command; see `Journal.execute`."""
 
+    async def execute_all(self, commands: Sequence[Command]) -> list[CommandResult]:
+        """Write commands, all or none; see `Journal.execute_all`."""
+
     def queue(self) -> AbstractContextManager[None]:
         """Around hashing; raise if the caller's share of the queue is used up."""
 
 
-class GuessingClient(Client, Protocol):
-    """A client that may send wrong passwords, which are limited by subject."""
+class FailedLoginCounter(Protocol):
+    """Counts failed logins, which become events; see `eventapi.failed_logins`."""
 
-    async def check_guesses(self, subject: str) -> None:
+    def add(self, username: str, address: str, device: Device) -> None:
+        """Count a failed login; takes the same time for known and unknown names."""
+
+
+class GuessingClient(Client, Protocol):
+    """A client that may send wrong passwords and codes, which are limited by subject.
+
+    With ``whole_account`` the limit is that of all clients together.
+    """
+
+    async def check_guesses(self, subject: str, *, whole_account: bool = False) -> None:
         """Raise if there were too many wrong passwords."""
 
-    async def count_guess(self, subject: str) -> None:
+    async def count_guess(self, subject: str, *, whole_account: bool = False) -> None:
         """Count a wrong password; raise if it was one too many."""
 
     async def clear_guesses(self, subject: str) -> None:
@@ -79,6 +105,10 @@ class Operator:
     async def execute(self, command: Command) -> CommandResult:
         """Write a command; see `Journal.execute`."""
         return await self._journal.execute(command)
+
+    async def execute_all(self, commands: Sequence[Command]) -> list[CommandResult]:
+        """Write commands, all or none; see `Journal.execute_all`."""
+        return await self._journal.execute_all(commands)
 
     def queue(self) -> AbstractContextManager[None]:
         """Limit nothing."""
@@ -105,6 +135,9 @@ class Accounts(msgspec.Struct, frozen=True):
     tokens: Tokens
     runtime: Runtime
     lifetime: Lifetime
+    texts: SignedTexts
+    failed_logins: FailedLoginCounter
+    requires_verified_email: bool = False
 
     async def register(self, client: Client, profile: Profile, password: str) -> CommandResult:
         """Make an account; see the function `register`."""
@@ -113,14 +146,42 @@ class Accounts(msgspec.Struct, frozen=True):
     async def log_in(
         self, client: GuessingClient, username: str, password: str, device: Device
     ) -> Grant:
-        """Start a session; raises `InvalidCredentials` and `AccountDisabled`."""
+        """Start a session.
+
+        Raises `InvalidCredentials`, `AccountDisabled`, `EmailUnverified`, and
+        `SecondFactorRequired` with a challenge. The first two are counted as a failed login, the
+        second one because the password was right.
+        """
+        with self.count_failure(client, username, device):
+            return await self._log_in(client, username, password, device)
+
+    @contextmanager
+    def count_failure(self, client: Client, username: str, device: Device) -> Iterator[None]:
+        """Count a failed login if it fails inside, but not if a limit refuses it."""
+        try:
+            yield
+        except (InvalidCredentials, AccountDisabled):
+            self.failed_logins.add(username, client.address, device)
+            raise
+
+    async def _log_in(
+        self, client: GuessingClient, username: str, password: str, device: Device
+    ) -> Grant:
         user = await self._checked_user(client, username, password)
         try:
-            return await self._start_session(client, user, device)
+            return await self.start_session(client, user, device)
+        except SecondFactorRequired as required:
+            required.challenge = await self._challenge(client, user)
+            raise
         except InvalidCredentials:
             # Another login renewed the hash meanwhile, or the password was changed.
             user = await self._checked_user(client, username, password)
-            return await self._start_session(client, user, device)
+            return await self.start_session(client, user, device)
+
+    async def _challenge(self, client: Client, user: User) -> str:
+        expires = int(self.journal.clock.seconds()) + CHALLENGE_SECONDS
+        source = (await client.current_state()).last.source
+        return self.texts.make("second-factor", [user.id, user.password_at, expires], source)
 
     async def refresh(self, client: Client, refresh_token: str) -> Grant:
         """Spend a refresh token for new tokens; raises `Unauthenticated`."""
@@ -143,8 +204,8 @@ class Accounts(msgspec.Struct, frozen=True):
         self, client: GuessingClient, user: User, session: str, current: str, new: str
     ) -> CommandResult:
         """Change a password, and end all sessions but this one; raises `WrongPassword`."""
-        await self._confirm(client, user, session, current)
-        password_hash = await self._hash(client, new, _changing(user))
+        await self.confirm(client, user, session, current)
+        password_hash = await self.hash(client, new, changing(user))
         command = ChangePassword(user.id, user.password_hash, password_hash, session)
         return await client.execute(command)
 
@@ -152,10 +213,12 @@ class Accounts(msgspec.Struct, frozen=True):
         self, client: GuessingClient, user: User, session: str, password: str
     ) -> CommandResult:
         """Erase an account and everything in it; raises `WrongPassword`."""
-        await self._confirm(client, user, session, password)
-        return await client.execute(EraseUser(user.username, user.subject, user.password_hash))
+        await self.confirm(client, user, session, password)
+        return await client.execute(
+            EraseUser(user.username, user.subject, user.password_hash, keep_operator=True)
+        )
 
-    async def _confirm(
+    async def confirm(
         self, client: GuessingClient, user: User, session: str, password: str
     ) -> None:
         """Raise `WrongPassword` unless this is the user's password.
@@ -164,7 +227,7 @@ class Accounts(msgspec.Struct, frozen=True):
         guesses at the login keep no user from changing the password.
         """
         subject = f"session {session}"
-        matched = await self._match(client, subject, user.password_hash, password, _changing(user))
+        matched = await self._match(client, subject, user.password_hash, password, changing(user))
         if matched is None:
             raise WrongPassword(_WRONG_PASSWORD)
 
@@ -176,14 +239,14 @@ class Accounts(msgspec.Struct, frozen=True):
         users = (await client.current_state()).users
         user = users.find_by_username(username)
         stored = None if user is None else user.password_hash
-        subject = f"{client.address} {_counted_name(username, stored)}"
+        subject = f"{client.address} {counted_name(username, stored)}"
         caller = Caller("login", subject)
         matched = await self._match(client, subject, stored, password, caller, users.hash_kinds)
         if matched is None or user is None:
             raise InvalidCredentials(_WRONG_CREDENTIALS)
         if user.disabled or not self.passwords.needs_rehash(user.password_hash, matched):
             return user
-        renewed = await self._hash(client, matched, caller)
+        renewed = await self.hash(client, matched, caller)
         try:
             result = await client.execute(RehashPassword(user.id, user.password_hash, renewed))
         except NotFound:  # Another login renewed it, or the password was changed.
@@ -216,11 +279,24 @@ class Accounts(msgspec.Struct, frozen=True):
         await client.count_guess(subject)
         return None
 
-    async def _hash(self, client: Client, password: str, caller: Caller) -> str:
+    async def hash(self, client: Client, password: str, caller: Caller) -> str:
+        """Hash a password outside the lock; raises `Overloaded`."""
         with client.queue():
             return await self.passwords.hash(password, caller)
 
-    async def _start_session(self, client: Client, user: User, device: Device) -> Grant:
+    async def start_session(
+        self,
+        client: Client,
+        user: User,
+        device: Device,
+        code: UseSecondFactor | None = None,
+    ) -> Grant:
+        """Start a session of a user, whose password was checked.
+
+        ``code`` is used in the same group. Raises as `log_in`.
+        """
+        if self.requires_verified_email and not (user.email_verified or user.disabled):
+            raise EmailUnverified("the email address is not verified")
         refresh = RefreshClaims(self.runtime.random_bytes(_SESSION_ID_BYTES).hex(), 0)
         command = StartSession(
             user.id,
@@ -229,8 +305,11 @@ class Accounts(msgspec.Struct, frozen=True):
             self.tokens.refresh_hash(refresh),
             self.lifetime,
             device,
+            has_second_factor=code is not None,
         )
-        return self._grant(await client.execute(command), user.username, refresh)
+        commands: list[Command] = [command] if code is None else [code, command]
+        results = await client.execute_all(commands)
+        return self._grant(results[-1], user.username, refresh)
 
     def _grant(self, result: CommandResult, username: str, refresh: RefreshClaims) -> Grant:
         session = result.entity
@@ -261,7 +340,7 @@ async def register(
     return await client.execute(RegisterUser(hashed, actor))
 
 
-def _counted_name(username: str, stored: str | None) -> str:
+def counted_name(username: str, stored: str | None) -> str:
     """The name under which wrong passwords of an account are counted.
 
     For a user it is made from the stored hash, which an erasure removes. After that, no key and no
@@ -271,5 +350,6 @@ def _counted_name(username: str, stored: str | None) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _changing(user: User) -> Caller:
+def changing(user: User) -> Caller:
+    """The owner of the password jobs of a logged-in user."""
     return Caller("change", user.subject)

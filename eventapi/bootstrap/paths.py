@@ -34,6 +34,7 @@ def files_of_server(settings: Settings) -> Sequence[Path]:
         *paths_beside(log),
         reserve_path(log),
         vault,
+        followers_path(settings),
         clock_path(settings),
         counters,
         secret,
@@ -58,6 +59,20 @@ def signed_head_path(log: Path) -> Path:
 def vault_path(settings: Settings) -> Path:
     """The vault of a log in a file; it is in the same directory."""
     return settings.log_path.parent / "vault.sqlite"
+
+
+def followers_path(settings: Settings) -> Path:
+    """The progress of the followers of a log in a file."""
+    return settings.log_path.parent / "followers.sqlite"
+
+
+def outbox_paths(settings: Settings) -> Sequence[Path]:
+    """Every directory that may contain mails.
+
+    The default one may have mails from before a setting was changed.
+    """
+    own = settings.data_path / "outbox"
+    return [own] if settings.outbox_path in {None, own} else [own, Path(settings.mail_url or "")]
 
 
 def snapshots_path(settings: Settings) -> Path:

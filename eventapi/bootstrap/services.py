@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from eventapi import __version__
+from eventapi.accounts.keys import KeyUses
 from eventapi.accounts.service import Accounts
+from eventapi.bootstrap.failed_logins import count_failed_logins
 from eventapi.bootstrap.health import free_bytes, health_details
+from eventapi.bootstrap.mail import MailTasks, check_mail, open_followers
+from eventapi.bootstrap.policy import policy_of
 from eventapi.bootstrap.process import (
     close_streams_at_signal,
     exit_after_flush,
@@ -24,10 +29,13 @@ from eventapi.bootstrap.storage import (
     registry_of,
     snapshots_of,
 )
-from eventapi.bootstrap.telemetry import setup_telemetry
+from eventapi.bootstrap.telemetry import Metering, setup_telemetry
+from eventapi.bootstrap.webhooks import webhook_tasks
+from eventapi.bootstrap.witnesses import witness_tasks
 from eventapi.commands.quota import Quota
 from eventapi.commands.sessions import Lifetime
 from eventapi.configuration.settings import Settings
+from eventapi.followers.port import FollowerStore
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.services import Services
@@ -40,6 +48,7 @@ from eventapi.ratelimit.storage import RateLimitStorage, RedisRateLimitStorage
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret_key import check_stored_keys, secret_keys, warn_about_new_key
 from eventapi.security.secret_key import is_missing as secret_is_missing
+from eventapi.security.signed_texts import SignedTexts
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
 from eventapi.tasks.read_models import run_read_models
@@ -48,7 +57,10 @@ from eventapi.tasks.session_expiry import run_session_expiry
 from eventapi.tasks.signing_check import SigningCheck
 from eventapi.tasks.snapshots import run_snapshots
 from eventapi.tasks.worker_stats import WorkerStats
+from eventapi.telemetry.metrics.meters import Meters
 from eventapi.telemetry.progress import replay_lines
+from eventapi.webhooks.tasks import WebhookTasks
+from eventapi.witnesses.tasks import WitnessTasks
 from events.log.port import EventLog
 
 if TYPE_CHECKING:
@@ -69,40 +81,35 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """The services of a started server, whose background tasks run until the end.
 
-    ``observers`` are notified of every request; the metrics are added when they can be kept. Raises
-    `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    Adds the metrics to ``observers``. Raises `LogError`, `ConfigurationError`, `VaultUnavailable`.
     """
     exit_with_parent()
-    if parts.log is None and parts.vault is None:
-        check_start(settings, begin=True)  # Before anything is created.
-    check_stored_keys(settings.secret_key, settings.data_path)
-    key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
+    key_is_new = _check(settings, parts)
     async with AsyncExitStack() as stack:
-        passwords = parts.passwords or Passwords()
-        stack.callback(passwords.close)
-        instrumentation, metering = await stack.enter_async_context(
-            setup_telemetry(settings, parts, tracing, __version__)
-        )
-        journal, log = await stack.enter_async_context(
-            _open_journal(settings, parts, instrumentation)
-        )
+        stack.callback((passwords := parts.passwords or Passwords()).close)
+        telemetry = setup_telemetry(settings, parts, tracing, __version__)
+        instrumentation, metering = await stack.enter_async_context(telemetry)
+        opened = _open_journal(settings, parts, instrumentation)
+        journal, log = await stack.enter_async_context(opened)
         # Only once the log is open, because a refused start creates nothing.
-        secrets = secret_keys(settings.secret_key, settings.data_path)
-        if key_is_new:
-            sessions = (await journal.state()).sessions.by_id
-            warn_about_new_key(settings.data_path, len(sessions))
+        secrets = await _secrets_of(settings, journal, is_new=key_is_new)
         counts = await stack.enter_async_context(_open_counts(settings, parts, secrets[0]))
-        tokens = Tokens(secrets, settings.access_token_minutes * 60)
-        accounts = Accounts(journal, passwords, tokens, parts.runtime, _lifetime(settings))
         live_events = LiveEvents(log_watcher := LogWatcher(log), journal.state)
         signing = SigningCheck(checkpoints := checkpoints_of(settings, log, parts))
-        stats = WorkerStats(
-            log, journal, log_watcher, passwords, counts, signing, lambda: free_bytes(settings)
-        )
+        meters = _meters_of(metering)
+        followers = await stack.enter_async_context(open_followers(settings, parts, log))
+        ready = (journal, passwords, secrets, followers, meters)
+        accounts = await stack.enter_async_context(_open_accounts(settings, parts, *ready))
+        mail = MailTasks(settings, parts, journal, followers, log_watcher, secrets, meters)
+        webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
+        witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
+        free = partial(free_bytes, settings)
+        parts_of_worker = (log, journal, log_watcher, passwords, counts, signing, free)
+        stats = WorkerStats(*parts_of_worker, _lags_of(mail, webhooks), witnesses)
         for task in (
             close_streams_at_signal(log_watcher, live_events),
-            *_background_tasks(journal, log_watcher, counts, signing),
-            _taking_snapshots(settings, parts, journal),
+            *_background_tasks(journal, log_watcher, counts, signing, webhooks, witnesses),
+            *(_taking_snapshots(settings, parts, journal), mail.run()),
             metering.count_requests(observers, stats.sample) if metering else nullcontext(),
         ):
             await stack.enter_async_context(task)
@@ -110,17 +117,78 @@ async def open_services(
         yield Services(
             journal,
             accounts,
-            tokens,
+            accounts.tokens,
             health_details(settings, journal, log, counts, signing, metering),
             journal.history,
             log_watcher,
             live_events,
             checkpoints,
-            RateLimiter(settings, counts, tokens, journal),
+            RateLimiter(settings, counts, accounts.tokens, journal),
             registry_of(settings, parts),
+            KeyUses(journal),
+            settings.base_url,
+            webhooks,
             lambda: None if metering is None else metering.exposition,
             quota=Quota(settings.user_quota_bytes, settings.user_quota_items),
+            mail=mail.runner,
+            witnesses=witnesses,
         )
+
+
+def _check(settings: Settings, parts: Overrides) -> bool:
+    """Check the settings and files before anything is created.
+
+    Returns whether there will be a new secret key. Raises `ConfigurationError`.
+    """
+    if parts.log is None and parts.vault is None:
+        check_start(settings, begin=True)
+    check_mail(settings, parts)
+    policy_of(settings)
+    check_stored_keys(settings.secret_key, settings.data_path)
+    return secret_is_missing(settings.secret_key, settings.data_path)
+
+
+async def _secrets_of(settings: Settings, journal: Journal, *, is_new: bool) -> Sequence[str]:
+    """The secret keys, made if missing; warn about the sessions that a new one ends."""
+    secrets = secret_keys(settings.secret_key, settings.data_path)
+    if is_new:
+        sessions = (await journal.state()).sessions.by_id
+        warn_about_new_key(settings.data_path, len(sessions))
+    return secrets
+
+
+@asynccontextmanager
+async def _open_accounts(  # noqa: PLR0917 - one of each
+    settings: Settings,
+    parts: Overrides,
+    journal: Journal,
+    passwords: Passwords,
+    secrets: Sequence[str],
+    followers: FollowerStore,
+    meters: Callable[[], Meters | None],
+) -> AsyncIterator[Accounts]:
+    """The accounts; inside the context, failed logins are counted and recorded."""
+    async with count_failed_logins(parts, journal, followers, secrets[0], meters) as counter:
+        yield Accounts(
+            journal,
+            passwords,
+            Tokens(secrets, settings.access_token_minutes * 60),
+            parts.runtime,
+            _lifetime(settings),
+            SignedTexts(secrets),
+            counter,
+            settings.require_verified_email == "on",
+        )
+
+
+def _lags_of(mail: MailTasks, webhooks: WebhookTasks) -> Callable[[], Mapping[str, int]]:
+    """A function that returns the lag of each follower."""
+    return lambda: {"mail": mail.lag, **webhooks.lags}
+
+
+def _meters_of(metering: Metering | None) -> Callable[[], Meters | None]:
+    """A function that returns the meters of this worker, once they can be kept."""
+    return lambda: None if metering is None else metering.meters
 
 
 def _open_journal(
@@ -137,15 +205,23 @@ def _open_journal(
     )
 
 
-def _background_tasks(
-    journal: Journal, log_watcher: LogWatcher, counts: RateLimitStorage, signing: SigningCheck
+def _background_tasks(  # noqa: PLR0917 - one of each
+    journal: Journal,
+    log_watcher: LogWatcher,
+    counts: RateLimitStorage,
+    signing: SigningCheck,
+    webhooks: WebhookTasks,
+    witnesses: WitnessTasks | None,
 ) -> list[AbstractAsyncContextManager[None]]:
+    cosigning = [] if witnesses is None else [restart_on_error(witnesses.run, "witnesses")]
     return [
+        *cosigning,
         restart_on_error(lambda: run_catch_up(journal, log_watcher), "following"),
         restart_on_error(signing.run, "signing"),
         restart_on_error(counts.run_sweeps, "limits"),
         restart_on_error(lambda: run_session_expiry(journal), "expiry"),
         restart_on_error(lambda: run_read_models(journal), "projections"),
+        restart_on_error(webhooks.run, "webhooks"),
     ]
 
 

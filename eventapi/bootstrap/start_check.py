@@ -50,6 +50,13 @@ def check_directories(settings: Settings) -> None:
             raise ConfigurationError(NOT_A_DIRECTORY.fill(path=f"the {name} {path}", reason=reason))
 
 
+def check_outbox(settings: Settings) -> None:
+    """Check the directory that mail goes to, if any; raises `ConfigurationError`."""
+    path = settings.outbox_path
+    if path is not None and (reason := _directory_fault(path)):
+        raise ConfigurationError(f"EVENTAPI_MAIL_URL: the outbox {path} {reason}")
+
+
 def _directory_fault(path: Path) -> str:
     """Why a path cannot be used as a directory; empty if it can be."""
     try:

@@ -15,6 +15,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
@@ -22,9 +23,11 @@ import msgspec
 from eventapi.bootstrap.paths import (
     checkpoint_path,
     clock_path,
+    outbox_paths,
     snapshots_path,
     vault_path,
 )
+from eventapi.bootstrap.policy import policy_of
 from eventapi.bootstrap.start_check import (
     check_database_start,
     check_directories,
@@ -36,8 +39,11 @@ from eventapi.bootstrap.start_check import (
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import Runtime
 from eventapi.journal.clock import LogClock, SystemUptime, system_now
+from eventapi.journal.erasure import Forget, forget_nothing
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from eventapi.journal.journal import Journal
+from eventapi.mail.outbox import remove_mails
+from eventapi.mail.transport import Transport
 from eventapi.resources.registry import Registry, load_registry
 from eventapi.security.passwords import Passwords
 from events.errors import ConfigurationError
@@ -71,7 +77,8 @@ SYSTEM = Runtime(
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     """Parts that replace those of the settings, for example in tests.
 
-    Snapshots belong to a log, so those of the settings are not used with another log.
+    Snapshots belong to a log, so those of the settings are not used with another log. With another
+    log, mail is sent only if there is a transport for it here.
     """
 
     log: EventLog | None = None
@@ -80,6 +87,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     passwords: Passwords | None = None
     runtime: Runtime = SYSTEM
     registry: Registry | None = None
+    mail: Transport | None = None
 
 
 NO_OVERRIDES = Overrides()
@@ -252,14 +260,17 @@ async def open_stored_lines(
 def checkpoints_of(
     settings: Settings, log: EventLog, overrides: Overrides = NO_OVERRIDES
 ) -> Checkpoints:
-    """The checkpoints of a log; those of a log from ``overrides`` are kept in memory."""
+    """The checkpoints of a log; those of a log from ``overrides`` are kept in memory.
+
+    Raises `ConfigurationError` for a bad policy.
+    """
+    policy = policy_of(settings)
     if overrides.log is not None:
-        return Checkpoints(Tree(log), MemorySigning())
+        return Checkpoints(Tree(log), MemorySigning(), policy=policy)
     if settings.is_database:
-        return Checkpoints(
-            Tree(log), _signing_store_in_database(settings, log), MAX_REPLICA_LAG_SECONDS
-        )
-    return Checkpoints(Tree(log), FileSigning(settings.log_path))
+        store = _signing_store_in_database(settings, log)
+        return Checkpoints(Tree(log), store, MAX_REPLICA_LAG_SECONDS, policy)
+    return Checkpoints(Tree(log), FileSigning(settings.log_path), policy=policy)
 
 
 def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStore:
@@ -330,11 +341,19 @@ async def open_journal(
             snapshots=snapshots,
             instrumentation=instrumentation,
             clock=clock,
+            forget=_forget_of(settings, overrides),
         )
         stack.push_async_callback(journal.close)
         with bar(log.position) as progress:
             await journal.start(progress)
         yield journal, log
+
+
+def _forget_of(settings: Settings, overrides: Overrides) -> Forget:
+    """What removes the mails of erased users; with a log in memory there are no files."""
+    if overrides.log is not None:
+        return forget_nothing
+    return partial(remove_mails, outbox_paths(settings))
 
 
 async def _enter_log_and_vault(

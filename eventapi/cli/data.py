@@ -30,6 +30,7 @@ from eventapi.configuration.settings import Settings
 from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import VERSIONS
 from eventapi.journal.batch import Batch, CommandResult, PendingWrite
+from eventapi.journal.origin import NO_ORIGIN
 from events.errors import Invalid, NotFound, Refusal, UnknownKind
 from events.record import entity_number
 from events.sealing import Keyring
@@ -183,7 +184,7 @@ def _decided(
     batch = Batch(state, keyring, SYSTEM)
     future: Any = None
     for command in commands:
-        batch.add(PendingWrite([command], "", future))
+        batch.add(PendingWrite([command], NO_ORIGIN, future))
     results: list[CommandResult] = []
     faults: list[RowFault] = []
     for row, (_, answer) in zip(rows, batch.answers, strict=True):

@@ -62,3 +62,8 @@ class StartFailure(Failure):
             click.echo(f"eventapi: {self.message.replace(' Next: ', chr(10) + 'Next: ')}", err=True)
         else:
             super().show()
+
+
+def reason_of(error: Exception) -> str:
+    """The text of an error without its number and path, which the message has already."""
+    return getattr(error, "strerror", None) or str(error)

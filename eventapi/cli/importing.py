@@ -29,6 +29,7 @@ from eventapi.cli.output import print_json, printable
 from eventapi.commands.resources import Import
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import Batch, CommandResult, PendingWrite
+from eventapi.journal.origin import NO_ORIGIN
 from eventapi.resources.declared import Declared
 from events.errors import EmailTaken, UsernameTaken
 from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED, IMPORT_REPEATED
@@ -190,7 +191,7 @@ def _decide_without_writing(planned: Plan, state: State) -> Sequence[CommandResu
     if not planned.commands:
         return []
     batch = Batch(state, Keyring(), SYSTEM)
-    batch.add(PendingWrite(planned.commands, "", asyncio.get_running_loop().create_future()))
+    batch.add(PendingWrite(planned.commands, NO_ORIGIN, asyncio.get_running_loop().create_future()))
     ((_, answer),) = batch.answers
     if isinstance(answer, Exception):
         raise answer

@@ -9,14 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from eventapi.cli.failures import Failure
+from eventapi.cli.failures import Failure, reason_of
+from eventapi.values.addresses import opened_host, url_host
 from events.messages.commands import CANNOT_LISTEN
 
 _UDS_UMASK: Final = 0o117
 """For mode 0660: the owner and the group may connect, for example a web server in the group."""
-
-_BROWSER_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only compared
-"""The host that a browser on this machine opens instead."""
 
 
 class Listening:
@@ -35,8 +33,8 @@ class Listening:
             self.address = f"unix:{path}"
         else:
             port = bound.getsockname()[1]
-            self.address = f"{scheme}://{_url_host(host)}:{port}"
-            self.page = f"{scheme}://{_BROWSER_HOSTS.get(host, _url_host(host))}:{port}"
+            self.address = f"{scheme}://{url_host(host)}:{port}"
+            self.page = f"{scheme}://{opened_host(host)}:{port}"
 
     def listen(self, backlog: int) -> None:
         """Let clients connect before a process accepts; raises `Failure`."""
@@ -84,7 +82,7 @@ def _bind(family: int, address: Any, place: str) -> socket.socket:
 
 
 def _bind_tcp(host: str, port: int) -> socket.socket:
-    place = f"{_url_host(host)}:{port}"
+    place = f"{url_host(host)}:{port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -132,10 +130,5 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def _cannot_listen(place: str, error: Exception) -> Failure:
-    reason = getattr(error, "strerror", None) or str(error)
-    return Failure(CANNOT_LISTEN.fill(place=place, reason=reason))
+    return Failure(CANNOT_LISTEN.fill(place=place, reason=reason_of(error)))

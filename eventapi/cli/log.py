@@ -10,9 +10,11 @@ from eventapi.cli.program import LazyGroup
 _COMMANDS = {
     "show": "eventapi.cli.show:show",
     "tail": "eventapi.cli.show:tail",
+    "diff": "eventapi.cli.diff:diff",
     "verify": "eventapi.cli.verify:verify_log",
     "checkpoint": "eventapi.cli.prove:checkpoint",
     "prove": "eventapi.cli.prove:prove",
+    "evidence": "eventapi.cli.evidence:evidence",
     "copy": "eventapi.cli.copy:copy_log",
     "restore": "eventapi.cli.restore:restore",
     "export": "eventapi.cli.export:export_log",

@@ -25,6 +25,7 @@ _COMMANDS = {
     "resources": "eventapi.cli.resources:resources",
     "data": "eventapi.cli.data:data",
     "users": "eventapi.cli.users:users",
+    "webhooks": "eventapi.cli.webhooks:webhooks",
     "config": "eventapi.cli.config:config",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Final
 import msgspec
 
 from eventapi.bootstrap import storage
-from eventapi.cli.failures import Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.output import progress_bar
 from eventapi.configuration.settings import Settings
 from eventapi.journal.journal import Journal
+from eventapi.security.secret_key import is_missing, secret_keys
 from events.log.port import EventLog
-from events.messages.commands import NO_DATA_DIRECTORY, NO_POSITION
+from events.messages.commands import NO_DATA_DIRECTORY, NO_POSITION, NO_SECRET_KEY
 from events.sealing import Keyring
 from events.vault.port import Vault
 from projections.replay import replay
@@ -69,11 +70,15 @@ async def open_runs(
 
 
 async def state_at(
-    settings: Settings, log: EventLog, vault: Vault, at: int | str | None = None
+    settings: Settings,
+    log: EventLog,
+    vault: Vault,
+    at: int | str | None = None,
+    keyring: Keyring | None = None,
 ) -> State:
     """Fold the state from zero: to a position, to a time, or to the end of the log.
 
-    A time has the form of a record. Raises `NegativeResult` for a position that does not exist, and
+    A time has the form of a record. ``keyring`` gets the keys of the users. Raises `NegativeResult` for a position that does not exist, and
     the errors of `replay`.
     """
     position = at if isinstance(at, int) else None
@@ -83,7 +88,13 @@ async def state_at(
     vocabulary = storage.registry_of(settings).vocabulary
     with progress_bar(REPLAYING, log.position if position is None else position) as bar:
         return await replay(
-            log, Keyring(), vault, vocabulary, position=position, time=time, progress=bar
+            log,
+            Keyring() if keyring is None else keyring,
+            vault,
+            vocabulary,
+            position=position,
+            time=time,
+            progress=bar,
         )
 
 
@@ -100,6 +111,13 @@ def settings_for_log(place: str, settings: Settings) -> Settings:
         return msgspec.structs.replace(settings, log=resolve_log(place))
     except ValueError as error:
         raise Misuse(str(error)) from None
+
+
+def stored_secret_keys(settings: Settings) -> Sequence[str]:
+    """The keys of the server; raises `Failure` if it has not made one yet."""
+    if is_missing(settings.secret_key, settings.data_path):
+        raise Failure(NO_SECRET_KEY.fill(path=settings.data))
+    return secret_keys(settings.secret_key, settings.data_path)
 
 
 def operator() -> str:

@@ -21,21 +21,28 @@ C = TypeVar("C", bound=Callable[..., Any])
 _FLAGS_KEY: Final = "eventapi.flags"
 
 
-def _store_flag(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _store_flag(context: click.Context, parameter: click.Parameter, value: object) -> None:
     if value is not None:
-        name = f"{PREFIX}{parameter.opts[0].removeprefix('--').upper()}"
-        context.meta.setdefault(_FLAGS_KEY, {})[name] = value
+        name = _variable(parameter.opts[0].removeprefix("--"))
+        context.meta.setdefault(_FLAGS_KEY, {})[name] = str(value)
 
 
-def setting_option(name: str, metavar: str, help_: str) -> Callable[[C], C]:
+def _variable(option: str) -> str:
+    """The environment variable of an option without its dashes."""
+    return f"{PREFIX}{option.replace('-', '_').upper()}"
+
+
+def setting_option(
+    name: str, metavar: str, help_: str, kind: click.ParamType[Any] | None = None
+) -> Callable[[C], C]:
     """A command option that sets a setting, and overrides the environment."""
-    variable = f"{PREFIX}{name.upper()}"
     return click.option(
         f"--{name}",
         metavar=metavar,
+        type=kind,
         expose_value=False,
         callback=_store_flag,
-        help=f"{help_}; overrides {variable}.",
+        help=f"{help_}; overrides {_variable(name)}.",
     )
 
 
@@ -49,6 +56,12 @@ _resources = setting_option("resources", "MODULES", "The modules that declare re
 def settings_options(command: C) -> C:
     """Add ``--data``, ``--log``, ``--resources`` to a command; `loaded` applies them."""
     return _data(_log(_resources(command)))
+
+
+def set_flag(name: str, value: str) -> None:
+    """Set a setting as if it were on the command line, unless it is."""
+    context = click.get_current_context()
+    context.meta.setdefault(_FLAGS_KEY, {}).setdefault(f"{PREFIX}{name.upper()}", value)
 
 
 def flags() -> Mapping[str, str]:

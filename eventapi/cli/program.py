@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from eventapi.cli.documents import documents
 from eventapi.cli.failures import (
     ANSWER_IS_NO,
     CLOSED_PIPE,
@@ -57,6 +58,11 @@ class _ClosedPipeError(Exception):
 
 class Program(LazyGroup):
     """The outermost group: report every error as one message and an exit code."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the folder of the documents that messages name."""
+        with formatter.section("Documents"):
+            formatter.write(f"  {documents()}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -25,8 +25,8 @@ from msgspec import UNSET, Meta, UnsetType, inspect
 from eventapi.http.decoding import decode_json
 from eventapi.http.problems import ProblemError
 from eventapi.http.schemas.resources import Shape
-from eventapi.values.times import record_time
-from eventapi.values.validation import CHECK
+from eventapi.values.explanations import CHECK
+from eventapi.values.times import record_time, record_time_fault
 from events.errors import Invalid
 
 Format = Literal["ndjson", "csv"]
@@ -60,18 +60,10 @@ class RowFault(msgspec.Struct, frozen=True):
         return f"line {self.line:,}: {field}{self.detail}"
 
 
-def _time_fault(text: str) -> str | None:
-    try:
-        record_time(text, zone_needed=True)
-    except ValueError:
-        return "must be an RFC 3339 time"
-    return None
-
-
 _EXPORTED: Final = [
     ("id", Annotated[int, Meta(ge=1, le=2**53 - 1)] | UnsetType, UNSET),
     ("owner", str | UnsetType, UNSET),
-    ("created_at", Annotated[str, Meta(extra={CHECK: _time_fault})] | UnsetType, UNSET),
+    ("created_at", Annotated[str, Meta(extra={CHECK: record_time_fault})] | UnsetType, UNSET),
     ("updated_at", str | UnsetType, UNSET),
     ("version", int | UnsetType, UNSET),
 ]

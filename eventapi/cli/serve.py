@@ -15,7 +15,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ import uvicorn
 from eventapi.bootstrap.start_check import check_start
 from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
-from eventapi.cli.options import flags, loaded, setting_option, settings_options
+from eventapi.cli.options import flags, loaded, set_flag, setting_option, settings_options
 from eventapi.configuration.settings import Settings
 from eventapi.server.connections import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.server.reloading import Reloader
@@ -51,6 +51,11 @@ from events.messages.commands import CLOCK_NOT_ACCEPTED
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
 OPEN_FILES: Final = 4 * MAX_CONNECTIONS
+DEMO_DIRECTORY: Final = "eventapi-demo"
+DEMO_RESOURCES: Final = "eventapi.examples.shop"
+DEMO_MARK: Final = "demo"
+"""A file in the directory: a directory with other files is refused without it."""
+
 CLOCK_PATIENCE_SECONDS: Final = 60.0
 """How long ``--accept-clock`` waits for a database."""
 
@@ -71,31 +76,40 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--reload", is_flag=True, help="Restart when the code changes.")
 @click.option(
+    "--demo",
+    is_flag=True,
+    help="Serve example data from a directory of its own, by default ./eventapi-demo.",
+)
+@click.option(
     "--accept-clock",
     is_flag=True,
     help="Accept the clock of this machine, although it jumped or is behind the log.",
 )
-@click.option("--ssl-certfile", type=_EXISTING_FILE, help="Certificate chain for HTTPS, PEM.")
-@click.option(
-    "--ssl-keyfile",
-    type=_EXISTING_FILE,
-    help="Private key, unless the certificate file contains it.",
+@setting_option("ssl-certfile", "FILE", "Certificate chain for HTTPS, PEM", _EXISTING_FILE)
+@setting_option(
+    "ssl-keyfile",
+    "FILE",
+    "Private key, unless the certificate file contains it",
+    _EXISTING_FILE,
 )
 @settings_options
 def serve(
     uds: Path | None,
     reload: bool,
+    demo: bool,
     accept_clock: bool,
-    ssl_certfile: Path | None,
-    ssl_keyfile: Path | None,
 ) -> None:
     """Serve the API.
 
     Several servers may share one data directory; they act like additional workers.
     """
     exit_at_signals()
+    if demo:
+        _use_demo()
     settings = loaded().settings
-    _check_options(settings, uds, reload, ssl_certfile, ssl_keyfile)
+    if demo and settings.log is not None:
+        raise Misuse("--demo has a log of its own: unset EVENTAPI_LOG")
+    _check_options(settings, uds, reload)
     _check_secret(settings)
     check_start(settings, begin=True)
     require_sentry(settings.sentry_dsn)
@@ -103,20 +117,22 @@ def serve(
     os.environ.update(
         flags()
     )  # Workers are separate processes, which load the settings from the environment.
-    if ssl_certfile is not None:
-        _check_certificate(ssl_certfile, ssl_keyfile)
+    _check_certificate(settings)
     _raise_file_limit()
-    scheme = "http" if ssl_certfile is None else "https"
+    scheme = "http" if settings.ssl_certfile is None else "https"
     if uds is None:
         listening = bind(settings.host, settings.port, scheme, inherited_socket())
+        if settings.port == 0:  # Links in mails have the port of the setting.
+            os.environ["EVENTAPI_PORT"] = str(listening.socket.getsockname()[1])
     else:
         listening = bind_path(uds, inherited_socket())
     try:
         logs.configure(settings)
         if accept_clock:
             _accept_clock(settings)
-        config = _config(settings, reload, ssl_certfile, ssl_keyfile)
-        _serve(config, listening, lambda: _announce(settings, listening))
+        config = _config(settings, reload)
+        hints = _demo_hints(settings) if demo else ()
+        _serve(config, listening, lambda: _announce(settings, listening, hints))
     finally:
         listening.release()
 
@@ -132,29 +148,51 @@ def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], 
         _run(config, listening, announce)
 
 
-def _announce(settings: Settings, listening: Listening) -> None:
+def _announce(settings: Settings, listening: Listening, hints: Sequence[str] = ()) -> None:
     """Print the address of the server; a program may wait for the first line."""
     place = settings.data_path.resolve()
     click.echo(f"eventapi serves {listening.address}, its data is in {place}")
     page = settings.public_url or listening.page
     if page is not None:
         click.echo(f"Documentation: {page}/docs")
+        if settings.console == "on":
+            click.echo(f"Console: {page}/console")
+    for hint in hints:
+        click.echo(hint)
     click.echo("Press Ctrl-C to stop.")
     sys.stdout.flush()
+
+
+def _use_demo() -> None:
+    """Set the data directory and the resources of the demonstration; raises `Misuse`."""
+    if {"EVENTAPI_LOG", "EVENTAPI_RESOURCES"} & flags().keys():
+        raise Misuse("--demo excludes --log and --resources")
+    set_flag("data", DEMO_DIRECTORY)
+    set_flag("resources", DEMO_RESOURCES)
+    directory = Path(flags()["EVENTAPI_DATA"])
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / DEMO_MARK).exists():
+        raise Misuse(f"{directory} has other files: give --demo a new directory with --data")
+
+
+def _demo_hints(settings: Settings) -> Sequence[str]:
+    """Make the demonstration if it is not there yet; return what to tell about it."""
+    # Imports the log, as above.
+    from eventapi.cli.demo import hints, make_demo  # noqa: PLC0415
+
+    is_new = not settings.log_path.exists()
+    return hints(settings, asyncio.run(make_demo(settings)) if is_new else {})
 
 
 def _check_options(
     settings: Settings,
     uds: Path | None,
     reload: bool,
-    ssl_certfile: Path | None,
-    ssl_keyfile: Path | None,
 ) -> None:
     if uds is not None and {"EVENTAPI_HOST", "EVENTAPI_PORT"} & flags().keys():
         raise Misuse("--uds excludes --host and --port")
     if reload and settings.workers > 1:
         raise Misuse("--reload allows only one worker")
-    if ssl_keyfile is not None and ssl_certfile is None:
+    if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
         raise Misuse("--ssl-keyfile needs --ssl-certfile")
 
 
@@ -190,20 +228,18 @@ def _check_secret(settings: Settings) -> None:
         raise Misuse(f"EVENTAPI_{error}") from None
 
 
-def _check_certificate(certfile: Path, keyfile: Path | None) -> None:
+def _check_certificate(settings: Settings) -> None:
+    certificate = settings.ssl_certfile
+    if certificate is None:
+        return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(certfile, keyfile)
+        context.load_cert_chain(certificate, settings.ssl_keyfile)
     except OSError as error:  # An SSLError is one.
-        raise Failure(f"the certificate {certfile} cannot be used: {error}") from None
+        raise Failure(f"the certificate {certificate} cannot be used: {error}") from None
 
 
-def _config(
-    settings: Settings,
-    reload: bool,
-    ssl_certfile: Path | None,
-    ssl_keyfile: Path | None,
-) -> uvicorn.Config:
+def _config(settings: Settings, reload: bool) -> uvicorn.Config:
     root = Path(__file__).resolve().parent.parent.parent
     watched = [str(root / package) for package in ("events", "projections", "eventapi")]
     return uvicorn.Config(
@@ -224,9 +260,9 @@ def _config(
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ssl_certfile=ssl_certfile,
-        ssl_keyfile=ssl_keyfile,
-        ssl_context_factory=None if ssl_certfile is None else tls_context,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+        ssl_context_factory=None if settings.ssl_certfile is None else tls_context,
     )
 
 

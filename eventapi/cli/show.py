@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import click
 import msgspec
@@ -15,36 +15,33 @@ from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, printable
+from eventapi.cli.times import AT, check_order
 from eventapi.configuration.settings import Settings
-from events.codec import context_of, parse
+from events.codec import clear_bytes, parse
 from events.errors import VaultUnavailable
 from events.log.port import EventLog
+from events.log.search import last_position, read_backwards
 from events.messages.commands import LINE_UNREADABLE, OPEN_WITH_JSON, VALUES_CLOSED
-from events.record import Event, Record
-from events.sealing import Keyring, unseal
+from events.record import Line
+from events.sealing import Keyring
 from events.vault.port import Vault
+from events.vocabulary.users import without_secrets
 
 _POLL_SECONDS: Final = 0.05
 
 
-class _Line(Protocol):
-    """The members of a line that are shown."""
-
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: str
-    actor: str
-    data: msgspec.Raw
-    sealedfor: str
-
-
 class _Filter(msgspec.Struct, frozen=True):
-    """Selects the events that match every member that is not ``None``."""
+    """Selects the events that match every member that is not ``None``.
 
-    after: int
+    ``since`` and ``until`` are points of the log, both inclusive. ``after`` is a position in the order
+    of reading.
+    """
+
+    after: int | None
     limit: int | None
+    since: int | str | None
+    until: int | str | None
+    descending: bool
     type: str | None
     subject: str | None
     actor: str | None
@@ -54,7 +51,7 @@ class _Filter(msgspec.Struct, frozen=True):
         """Whether every event matches, so that lines need not be parsed."""
         return self.type is None and self.subject is None and self.actor is None
 
-    def matches(self, line: _Line) -> bool:
+    def matches(self, line: Line) -> bool:
         """Whether an event is selected."""
         return (
             self.type in {None, line.type}
@@ -64,29 +61,42 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--after", default=0, type=click.IntRange(min=0), help="Start after this position.")
+@click.option("--after", type=click.IntRange(min=0), help="Start after this position, in order.")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of events.")
 @click.option(
     "--type", "type_", metavar="TYPE", help="Only events of this type, for example item.created."
 )
 @click.option("--subject", help="Only events of this subject, for example items/7.")
 @click.option("--actor", help="Only events of this actor, for example users/1.")
+@click.option("--since", type=AT, help="Only events at or after this position or RFC 3339 time.")
+@click.option("--until", type=AT, help="Only events at or before this position or RFC 3339 time.")
+@click.option(
+    "--order",
+    type=click.Choice(["asc", "desc"]),
+    default="asc",
+    show_default=True,
+    help="Oldest first, or newest first.",
+)
 @click.option("--open", "opened", is_flag=True, help="Decrypt personal values whose keys exist.")
 @click.option("--json", "raw", is_flag=True, help="Print the lines of the log, byte for byte.")
 @settings_options
 def show(  # noqa: PLR0917 - click passes them by name
-    after: int,
+    after: int | None,
     limit: int | None,
     type_: str | None,
     subject: str | None,
     actor: str | None,
+    since: int | str | None,
+    until: int | str | None,
+    order: str,
     opened: bool,
     raw: bool,
 ) -> None:
     """Show events, oldest first."""
     if opened and raw:
         raise Misuse(OPEN_WITH_JSON)
-    selection = _Filter(after, limit, type_, subject, actor)
+    check_order("since", since, "until", until)
+    selection = _Filter(after, limit, since, until, order == "desc", type_, subject, actor)
     asyncio.run(_show(loaded().settings, selection, opened, raw))
 
 
@@ -97,12 +107,12 @@ async def _show(settings: Settings, selection: _Filter, opened: bool, raw: bool)
                 sys.stdout.buffer.write(line + b"\n")
             return
         async with AsyncExitStack() as stack:
-            opener = _ValueOpener(await _enter_vault(stack, settings) if opened else None)
+            opener = _ValueOpener(await enter_vault(stack, settings) if opened else None)
             async for position, line in lines:
                 click.echo(await _format_line(_parse(line, position), opener))
 
 
-async def _enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
+async def enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
     """Open the vault; if it cannot be read, warn, and the values stay sealed."""
     try:
         return await stack.enter_async_context(opened_vault(settings))
@@ -115,21 +125,54 @@ async def _filtered_lines(
     log: EventLog, selection: _Filter
 ) -> AsyncGenerator[tuple[int, bytes], None]:
     left = selection.limit
-    upto = selection.after + left if left is not None and selection.is_unfiltered else None
-    position = selection.after
-    async with open_runs(log, selection.after, upto) as runs:
+    after, upto = await _bounds(log, selection)
+    if left is not None and selection.is_unfiltered and not selection.descending:
+        upto = min(upto, after + left)
+    async with aclosing(_numbered(log, after, upto, selection.descending)) as lines:
+        async for position, line in lines:
+            if not selection.is_unfiltered and not selection.matches(_parse(line, position)):
+                continue
+            yield position, line
+            left = None if left is None else left - 1
+            if left == 0:
+                return
+
+
+async def _bounds(log: EventLog, selection: _Filter) -> tuple[int, int]:
+    """The positions to read: those after the first one, up to the second one."""
+    since, until, cursor = selection.since, selection.until, selection.after
+    after, upto = 0, log.position
+    if isinstance(since, str):
+        after = await last_position(log, upto, lambda time: time < since)
+    elif since is not None:
+        after = max(since - 1, 0)
+    if isinstance(until, str):
+        upto = await last_position(log, upto, lambda time: time <= until)
+    elif until is not None:
+        upto = min(upto, until)
+    if cursor is not None and selection.descending:
+        return after, min(upto, cursor - 1)
+    return max(after, cursor or 0), upto
+
+
+async def _numbered(
+    log: EventLog, after: int, upto: int, descending: bool
+) -> AsyncGenerator[tuple[int, bytes], None]:
+    """The lines of a part of the log, each with its position."""
+    if descending:
+        async for numbered in read_backwards(log, after, upto):
+            for one in numbered:
+                yield one
+        return
+    position = after
+    async with open_runs(log, after, upto) as runs:
         async for lines in runs:
             for line in lines:
                 position += 1
-                if not selection.is_unfiltered and not selection.matches(_parse(line, position)):
-                    continue
                 yield position, line
-                left = None if left is None else left - 1
-                if left == 0:
-                    return
 
 
-def _parse(line: bytes, position: int) -> _Line:
+def _parse(line: bytes, position: int) -> Line:
     try:
         return parse(line)
     except ValueError as error:
@@ -144,31 +187,36 @@ class _ValueOpener:
         self._keyring = Keyring()
         self._fetched: set[str] = set()
 
-    async def open(self, line: _Line, sealed: str) -> object:
-        """Decrypt personal values except password hashes; without the key return "…"."""
+    async def open(self, line: Line) -> object:
+        """Decrypt what is sealed on a line except secrets; without the key return "…".
+
+        Without secrets it is the exact text, which proves itself by the commitment of the line.
+        """
         subject = line.sealedfor
         if self._vault is not None and subject not in self._fetched:
             self._fetched.add(subject)
             for name, key in (await self._vault.get([subject])).items():
                 self._keyring.add(name, key)
-        cipher = self._keyring.get(subject)
-        if cipher is None:
-            return "…"
-        record = Record(0, line.source, line.subject, line.time, line.actor, Event())
         try:
-            values = msgspec.json.decode(unseal(cipher, sealed, context_of(record, line.type)))
+            clear = clear_bytes(line, self._keyring)
+            if clear is None:
+                return "…"
+            values = msgspec.json.decode(clear, type=dict[str, Any])
         except ValueError as error:
             raise Failure(LINE_UNREADABLE.fill(position=line.id, reason=error)) from None
-        return {**values, "password_hash": "…"} if "password_hash" in values else values
+        shown = without_secrets(line.type, values)
+        if len(shown) == len(values):
+            return msgspec.Raw(clear)
+        return dict.fromkeys(values, "…") | shown
 
 
-async def _format_line(line: _Line, opener: _ValueOpener) -> str:
+async def _format_line(line: Line, opener: _ValueOpener) -> str:
     """Format an event as one line of text."""
     data: Any = msgspec.json.decode(line.data)
     if not isinstance(data, dict):
         data = {"data": data}  # Written by a newer version, or damaged.
     if isinstance(data.get("sealed"), str):
-        data["sealed"] = await opener.open(line, data["sealed"])
+        data["sealed"] = await opener.open(line)
     values = " ".join(
         f"{name}={msgspec.json.encode(value).decode()}" for name, value in data.items()
     )

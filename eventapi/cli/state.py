@@ -57,7 +57,7 @@ def state() -> None:
 @json_option
 @settings_options
 def show(at: int | str | None, as_json: bool) -> None:
-    """Show the counts and the digest of the state."""
+    """Show the counts of the state, of each collection as well, and the digest."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
     summary = summary_of(found)
     if as_json:
@@ -67,10 +67,12 @@ def show(at: int | str | None, as_json: bool) -> None:
         position=summary.position,
         time=summary.time or "-",
         users=_format_counts(summary.users),
-        items=_format_counts(msgspec.structs.asdict(summary.items)),
         sessions=summary.sessions,
         digest=summary.digest,
     )
+    width = max(map(len, ("position", *summary.resources))) + 2
+    for collection, counts in summary.resources.items():
+        click.echo(f"{collection:<{width}}{_format_counts(msgspec.structs.asdict(counts))}")
 
 
 def _format_counts(counts: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""A command line parameter for a point of the log."""
+"""Command line parameters for points of the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ class PointParam(click.ParamType[int | str]):
         try:
             return parse_point(value)
         except ValueError as error:
-            self.fail(f"{error} and no position", param, ctx)
+            self.fail(str(error), param, ctx)
 
 
 AT: Final = PointParam()
+
+
+def check_order(first: str, one: int | str | None, second: str, other: int | str | None) -> None:
+    """Refuse two comparable points of which the second is the earlier one."""
+    numbers = isinstance(one, int) and isinstance(other, int) and one > other
+    times = isinstance(one, str) and isinstance(other, str) and one > other
+    if numbers or times:
+        raise click.BadParameter(f"must not be before --{first}", param_hint=f"'--{second}'")

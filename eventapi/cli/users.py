@@ -7,32 +7,54 @@ import sys
 import warnings
 from contextlib import closing
 from getpass import GetPassWarning
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import click
 import msgspec
 
+from eventapi.accounts.links import reset_path
 from eventapi.accounts.service import Operator, register
 from eventapi.bootstrap.storage import registry_of
+from eventapi.cli.account_export import export_account
+from eventapi.cli.export import check_output, open_output
 from eventapi.cli.failures import Failure, Misuse, NegativeResult
-from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
+from eventapi.cli.opening import (
+    opened_log,
+    opened_vault,
+    operator,
+    state_at,
+    stored_secret_keys,
+    writing_journal,
+)
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
+from eventapi.cli.reasons import command_origin, reason_option
 from eventapi.commands.command import Command
+from eventapi.commands.operators import RequestPasswordResetFor
+from eventapi.commands.second_factors import RemoveTotp
 from eventapi.commands.users import (
     DisableUser,
     EnableUser,
     EraseUser,
     GrantRole,
     RevokeRole,
+    SetEmail,
 )
 from eventapi.configuration.settings import Settings
 from eventapi.http.schemas.requests import Registration
+from eventapi.journal.batch import CommandResult
 from eventapi.security.passwords import Passwords
+from eventapi.security.signed_texts import SignedTexts
 from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
-from events.errors import NotFound
-from events.messages.commands import ERASED_KEY_LEFT, NO_ROLE, NO_TERMINAL
+from events.errors import EventapiError, MailNotRemoved, NotFound
+from events.messages.commands import (
+    ERASED_KEY_LEFT,
+    ERASED_MAILS_LEFT,
+    NO_ROLE,
+    NO_TERMINAL,
+)
 from events.vocabulary.users import Profile, Role
 from projections.state import State
 from projections.tables.users import User
@@ -44,6 +66,7 @@ class Listed(msgspec.Struct, frozen=True):
     number: int
     username: str
     email: str
+    email_verified: bool
     full_name: str | None
     status: str
     roles: list[str]
@@ -74,6 +97,7 @@ def list_users(as_json: bool) -> None:
             user.number,
             user.username,
             user.email,
+            "yes" if user.email_verified else "no",
             user.full_name or "",
             user.status,
             ",".join(user.roles),
@@ -94,7 +118,8 @@ def _listed(user: User, state: State) -> Listed:
     return Listed(
         user.id,
         user.username,
-        user.email,
+        user.newest_email,
+        user.newest_email_verified,
         user.full_name,
         user.status,
         sorted(user.roles),
@@ -184,6 +209,7 @@ _username = click.argument("username")
 @users.command(cls=_UserCommand)
 @_username
 @_role
+@reason_option
 @settings_options
 def grant(username: str, role: Role) -> None:
     """Grant a role to a user: auditor, operator, or one that a resource names."""
@@ -197,6 +223,7 @@ def grant(username: str, role: Role) -> None:
 @users.command(cls=_UserCommand)
 @_username
 @_role
+@reason_option
 @settings_options
 def revoke(username: str, role: str) -> None:
     """Revoke a role of a user."""
@@ -206,6 +233,7 @@ def revoke(username: str, role: str) -> None:
 
 @users.command(cls=_UserCommand)
 @_username
+@reason_option
 @settings_options
 def disable(username: str) -> None:
     """Disable an account; all of its sessions end at once."""
@@ -215,6 +243,7 @@ def disable(username: str) -> None:
 
 @users.command(cls=_UserCommand)
 @_username
+@reason_option
 @settings_options
 def enable(username: str) -> None:
     """Enable a disabled account."""
@@ -222,11 +251,62 @@ def enable(username: str) -> None:
     click.echo(f"{printable(username)} is enabled")
 
 
+@users.command("reset-password", cls=_UserCommand)
+@_username
+@click.option("--link", "as_link", is_flag=True, help="Print the link; send no mail.")
+@reason_option
+@settings_options
+def reset_password(username: str, as_link: bool) -> None:
+    """Let a user set a new password by a link, which is valid for an hour.
+
+    The running server mails it. --link prints it instead: hand it over in private.
+    """
+    settings = loaded().settings
+    # Before anything is written.
+    texts = SignedTexts(stored_secret_keys(settings)) if as_link else None
+    delivery: Literal["mail", "link"] = "link" if as_link else "mail"
+    result = _carry_out(RequestPasswordResetFor(username, operator(), delivery))
+    if texts is None:
+        click.echo(
+            f"the running server mails {printable(username)} a link that sets a new password"
+        )
+        return
+    if not settings.public_url:
+        click.echo(
+            f"eventapi: EVENTAPI_PUBLIC_URL is not set, so the link begins with {settings.base_url}; "
+            "replace that if the server was started with --host or --port",
+            err=True,
+        )
+    click.echo(f"{settings.base_url}{reset_path(texts, result.record, None)}")
+
+
+@users.command("set-email", cls=_UserCommand)
+@_username
+@click.argument("email")
+@reason_option
+@settings_options
+def set_email(username: str, email: str) -> None:
+    """Set the email address of a user; it counts at once, though it is not verified."""
+    address = normal_email(email)
+    _carry_out(SetEmail(username, address, operator()))
+    click.echo(f"{printable(username)} has the email address {printable(address)}")
+
+
+@users.command("remove-totp", cls=_UserCommand)
+@_username
+@reason_option
+@settings_options
+def remove_totp(username: str) -> None:
+    """Remove the second factor of a user who lost the phone and the recovery codes."""
+    _carry_out(RemoveTotp(username, operator()))
+    click.echo(f"{printable(username)} logs in with the password alone")
+
+
 @users.command(cls=_UserCommand)
 @click.argument("username", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
-    "--finish", is_flag=True, help="Destroy the keys that an earlier erasure failed to destroy."
+    "--finish", is_flag=True, help="Destroy the keys and remove the mails that an erasure left."
 )
 @settings_options
 def erase(username: str | None, yes: bool, finish: bool) -> None:
@@ -240,10 +320,11 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
     if not yes:
         prompt = asyncio.run(_erasure_prompt(loaded().settings, username))
         click.confirm(prompt, abort=True, err=True)
-    pending = asyncio.run(_erase(loaded().settings, EraseUser(username, operator())))
+    pending, failure = asyncio.run(_erase(loaded().settings, EraseUser(username, operator())))
     if pending:
+        message = ERASED_MAILS_LEFT if isinstance(failure, MailNotRemoved) else ERASED_KEY_LEFT
         subjects = ", ".join(sorted(pending))
-        raise Failure(ERASED_KEY_LEFT.fill(name=printable(username), subjects=subjects))
+        raise Failure(message.fill(name=printable(username), subjects=subjects))
     click.echo(f"{printable(username)} is erased")
 
 
@@ -261,11 +342,13 @@ async def _erasure_prompt(settings: Settings, username: str) -> str:
     )
 
 
-async def _erase(settings: Settings, command: EraseUser) -> frozenset[str]:
-    """Erase a user; return the subjects whose keys could not be destroyed."""
+async def _erase(
+    settings: Settings, command: EraseUser
+) -> tuple[frozenset[str], EventapiError | None]:
+    """Erase a user; return the subjects of whom something is left, and the reason."""
     async with writing_journal(settings) as journal:
         await journal.execute(command)
-        return journal.pending_destruction
+        return journal.pending_destruction, journal.destruction_failure
 
 
 async def _finish_erasures(settings: Settings) -> None:
@@ -274,9 +357,31 @@ async def _finish_erasures(settings: Settings) -> None:
         pass
 
 
-def _carry_out(command: Command) -> None:
-    async def run(settings: Settings) -> None:
-        async with writing_journal(settings) as journal:
-            await journal.execute(command)
+@users.command("export", cls=_UserCommand)
+@_username
+@click.argument(
+    "file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="-",
+    required=False,
+)
+@settings_options
+def export_user(username: str, file: Path) -> None:
+    """Export every event about a user and their resources, opened, as NDJSON.
 
-    asyncio.run(run(loaded().settings))
+    FILE is written completely or not at all; without it, or for `-`, the lines go to standard output.
+    Each line is that of `GET /auth/me/export`: the record, its personal values except secrets, and
+    its proof in the newest checkpoint. `eventapi log checkpoint` signs a newer one.
+    """
+    settings = loaded().settings
+    check_output(file, settings)
+    with open_output(file) as out:
+        asyncio.run(export_account(settings, username, out))
+
+
+def _carry_out(command: Command) -> CommandResult:
+    async def run(settings: Settings) -> CommandResult:
+        async with writing_journal(settings) as journal:
+            return await journal.execute(command, command_origin())
+
+    return asyncio.run(run(loaded().settings))

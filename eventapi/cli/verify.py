@@ -14,9 +14,17 @@ import click
 import msgspec
 
 from eventapi.bootstrap.paths import checkpoint_path
+from eventapi.bootstrap.policy import read_policy
 from eventapi.bootstrap.start_check import check_log_is_there
 from eventapi.bootstrap.storage import open_stored_lines
-from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
+from eventapi.cli.failures import (
+    ANSWER_IS_NO,
+    DONE,
+    Failure,
+    Misuse,
+    NegativeResult,
+    reason_of,
+)
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import join_readings, read_vault
@@ -33,7 +41,9 @@ from events.messages.commands import (
     NOT_A_REGULAR_FILE,
     WHOLE,
 )
+from events.messages.errors import CHECKPOINT_NOT_COSIGNED
 from events.messages.message import Message
+from events.transparency.policy import Policy
 from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
 from events.verification.report import Finding, Kind, Report
@@ -55,6 +65,12 @@ _CHUNK_BYTES = 1 << 20
 )
 @click.option("--key", metavar="VKEY", help="The verifier key that must have signed it.")
 @click.option(
+    "--witnesses",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="POLICY",
+    help="A trust policy (C2SP tlog-policy) whose witnesses must have cosigned it.",
+)
+@click.option(
     "--prefix-of",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -70,6 +86,7 @@ def verify_log(
     *,
     checkpoint: str | None,
     key: str | None,
+    witnesses: Path | None,
     prefix_of: Path | None,
     seals: bool,
     as_json: bool,
@@ -80,14 +97,15 @@ def verify_log(
     is printed with its position and byte offset, and the exit code is then 1.
     """
     settings = loaded().settings
-    if checkpoint is None and key is not None:
-        raise click.UsageError("--key needs --checkpoint")
+    if checkpoint is None and (key is not None or witnesses is not None):
+        raise click.UsageError("--key and --witnesses need --checkpoint")
     log = settings.log_path if path is None else path
     # A path such as "." has no name that the name of a checkpoint could begin with.
     if checkpoint is None and log.name and (beside := checkpoint_path(log)).exists():
         # Loaded before the mark is read, so that every event that it covers is published by then.
         checkpoint = str(beside)
-    head = None if checkpoint is None else load_tree_head(checkpoint, key)
+    policy = None if witnesses is None else read_policy(witnesses)
+    head = None if checkpoint is None else load_tree_head(checkpoint, key, policy)
     with _open_log_file(settings) if path is None else nullcontext(path) as file:
         report = _verify_with_keys(file, head, settings) if seals else verify_file(file, head, None)
         if prefix_of is not None:
@@ -139,12 +157,15 @@ def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> 
     return report
 
 
-def load_tree_head(checkpoint: str, key: str | None) -> TreeHead:
-    """Load the tree head of a checkpoint; with a key, check its signature.
+def load_tree_head(checkpoint: str, key: str | None, policy: Policy | None = None) -> TreeHead:
+    """Load the tree head of a checkpoint; check its signatures with a key or a policy.
 
-    Raises `Failure`, `Misuse` for a malformed key, and `NegativeResult` if the key did not sign it.
+    Raises `Failure`, `Misuse` for a malformed key, and `NegativeResult` if the key did not sign it or
+    it does not satisfy the policy.
     """
     note = load_checkpoint(checkpoint)
+    if policy is not None:
+        _check_cosignatures(checkpoint, note, policy)
     if key is not None:
         try:
             verifier = Verifier.parse(key)
@@ -154,6 +175,17 @@ def load_tree_head(checkpoint: str, key: str | None) -> TreeHead:
             message = CHECKPOINT_NOT_SIGNED.fill(checkpoint=checkpoint, key=verifier.name)
             raise NegativeResult(message)
     return TreeHead.parse(note)
+
+
+def _check_cosignatures(checkpoint: str, note: Note, policy: Policy) -> None:
+    """Check a checkpoint with a policy; raises `NegativeResult`."""
+    names = ", ".join(policy.times(note)) or "none"
+    if policy.logs and not any(log.verify(note) for log in policy.logs):
+        raise NegativeResult(
+            CHECKPOINT_NOT_SIGNED.fill(checkpoint=checkpoint, key=policy.logs[0].name)
+        )
+    if not policy.is_satisfied_by(note):
+        raise NegativeResult(CHECKPOINT_NOT_COSIGNED.fill(checkpoint=checkpoint, names=names))
 
 
 def load_checkpoint(checkpoint: str) -> Note:
@@ -168,7 +200,7 @@ def load_checkpoint(checkpoint: str) -> Note:
         note = Note.parse(content)
         TreeHead.parse(note)
     except (OSError, ValueError, HTTPException) as error:
-        reason = printable(str(error))  # May contain text of another server.
+        reason = printable(reason_of(error))  # May contain text of another server.
         message = CHECKPOINT_UNUSABLE.fill(checkpoint=checkpoint, reason=reason)
         raise Failure(message) from None
     return note
@@ -233,7 +265,9 @@ def _print_report(report: Report, message: Message) -> None:
     if report.left_off:
         click.echo(f"and {report.left_off:,} more")
     click.echo(message.text)
-    click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
+    # After damage, the chain's end is in the message, and is not the last event that one may trust.
+    if report.good_up_to == report.head.position:
+        click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
     click.echo(message.severity)
     if message.next != WHOLE.next:
         click.echo(f"Next: {message.next}")

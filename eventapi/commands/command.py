@@ -7,11 +7,33 @@ from typing import Final, Protocol
 import msgspec
 
 from events.record import Event
+from events.vocabulary.keys import KeyRevoked
+from events.vocabulary.resources import Unshared
 from events.vocabulary.sessions import SessionEnded
-from events.vocabulary.users import UserDisabled, UserErased, UserPasswordChanged, UserRoleRevoked
+from events.vocabulary.users import (
+    EmailChange,
+    UserDisabled,
+    UserEmailChanged,
+    UserErased,
+    UserPasswordChanged,
+    UserPasswordReset,
+    UserRoleRevoked,
+    UserTotpDisabled,
+)
+from events.vocabulary.webhooks import WebhookDeleted, WebhookDisabled
 from projections.state import State
 
-_REVOKING: Final = {SessionEnded, UserDisabled, UserRoleRevoked, UserErased}
+_REVOKING: Final = {
+    KeyRevoked,
+    SessionEnded,
+    UserDisabled,
+    UserErased,
+    UserPasswordReset,
+    UserRoleRevoked,
+    UserTotpDisabled,
+    WebhookDeleted,
+    WebhookDisabled,
+}
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -32,7 +54,15 @@ class Decision(msgspec.Struct, frozen=True):
         event = self.event
         if isinstance(event, UserPasswordChanged):
             return event.reason == "changed"
-        return type(event) in _REVOKING
+        if isinstance(event, UserEmailChanged):
+            return _withdraws(event)
+        return type(event) in _REVOKING or isinstance(event, Unshared)
+
+
+def _withdraws(event: UserEmailChanged) -> bool:
+    """Whether an event takes a pending address away, and gives no other one."""
+    change = event.personal
+    return isinstance(change, EmailChange) and change.email == change.previous
 
 
 class Command(Protocol):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from eventapi.commands.command import Decision
 from events.errors import ConfigurationError
+from events.vocabulary.compatibility import changed_defaults
 from events.vocabulary.resources import ResourceType
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary, contradictions
@@ -79,7 +80,10 @@ def faults_of(resources: Collections, resource: ResourceType) -> Sequence[str]:
     if place == resource.collection and any(ours and is_same(one, ours) for one in declared):
         return ()
     found = (contradictions(resource, one, place) for one in declared)
-    return next((faults for faults in found if faults), ())
+    faults = next((faults for faults in found if faults), ())
+    if faults or ours is None:
+        return faults
+    return changed_defaults(declared, ours, resource.renamed)
 
 
 def changed_kinds(

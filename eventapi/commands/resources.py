@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, structs
 
 from eventapi.commands.command import Decision
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.resources import access
-from eventapi.resources.declared import Declared
+from eventapi.resources.declared import Contents, Declared
+from eventapi.resources.fields import as_declared
+from eventapi.resources.merging import merged_values
 from events.errors import (
     Fault,
     Forbidden,
@@ -20,7 +23,7 @@ from events.errors import (
     PreconditionFailed,
     Unauthenticated,
 )
-from events.vocabulary.resources import Content, Entity, ResourceEvent
+from events.vocabulary.resources import Entity, ResourceEvent
 from projections.state import State
 from projections.tables.resources import Tombstone
 from projections.tables.users import User
@@ -48,8 +51,8 @@ class Create(ResourceCommand, frozen=True):
         self.quota.check(state, caller.id, adds_one=True)
         sealed, clear = resource.contents(self.values)
         number = state[resource.collection].last_id + 1
-        _check_unique(resource, state, number, caller.id, self.values)
-        event = resource.type.created(caller.id, **_parts(clear, sealed))
+        _check_unique(resource, state, number, caller.id, (sealed, clear))
+        event = resource.type.created(caller.id, clear=clear, personal=sealed)
         return _decision(resource, number, event, caller.subject, caller.subject)
 
 
@@ -78,15 +81,16 @@ class Import(ResourceCommand, frozen=True):
         if number is None or table.is_used(number):
             number = max(table.last_id, self.above) + 1
         sealed, clear = resource.contents(self.values)
-        _check_unique(resource, state, number, user.id, self.values)
-        event = resource.type.created(user.id, created_at=self.created_at, **_parts(clear, sealed))
+        _check_unique(resource, state, number, user.id, (sealed, clear))
+        event = resource.type.created(user.id, self.created_at, clear=clear, personal=sealed)
         return _decision(resource, number, event, self.actor, user.subject)
 
 
 class Update(ResourceCommand, frozen=True):
     """Change the given ``values`` of a resource.
 
-    ``versions`` are the versions at which the resource may be; ``None`` accepts any.
+    ``versions`` are the versions at which the resource may be; ``None`` accepts any. With
+    ``merges`` the values that are objects are merge patches (RFC 7396) of the current ones.
     """
 
     caller: int
@@ -94,16 +98,16 @@ class Update(ResourceCommand, frozen=True):
     values: Mapping[str, Any]
     versions: frozenset[int] | None = None
     quota: Quota = NO_QUOTA
+    merges: bool = False
 
     def decide(self, state: State) -> Decision:
         resource = self.resource
         entity = writable(resource, state, self.caller, self.number)
         _check_version(entity, self.versions)
-        resource.rules.check(**self.values)
+        values = merged_values(resource, entity, self.values) if self.merges else self.values
         self.quota.check(state, entity.owner, adds_one=False)
-        _check_unique_changes(resource, state, entity, self.values)
-        sealed, clear = resource.changes(self.values)
-        event = resource.type.updated(**_parts(clear, sealed))
+        sealed, clear = _changes(resource, state, entity, values)
+        event = resource.type.updated(clear=clear, personal=sealed)
         return _decision(
             resource, entity.id, event, f"users/{self.caller}", f"users/{entity.owner}"
         )
@@ -140,15 +144,35 @@ class Restore(ResourceCommand, frozen=True):
     def decide(self, state: State) -> Decision:
         resource = self.resource
         found = writable_or_tombstone(resource, state, self.caller, self.number)
-        owner = state.users.by_id.get(found.owner)
-        if owner is not None and owner.status == "erased":  # No key is left to seal it with.
-            raise not_found(resource)
         _check_version(found, self.versions)
         self.quota.check(state, found.owner, adds_one=isinstance(found, Tombstone))
-        _check_unique(resource, state, found.id, found.owner, self.values)
         sealed, clear = resource.contents(self.values)
-        event = resource.type.restored(self.as_of, **_parts(clear, sealed))
+        _check_unique(resource, state, found.id, found.owner, (sealed, clear))
+        event = resource.type.restored(self.as_of, clear=clear, personal=sealed)
         return _decision(resource, found.id, event, f"users/{self.caller}", f"users/{found.owner}")
+
+
+class UndoDeletion(ResourceCommand, frozen=True):
+    """Restore what an earlier command of the same group deletes.
+
+    The log does not have the line of that deletion yet. ``versions`` as in `Update`.
+    """
+
+    caller: int
+    number: int
+    versions: frozenset[int] | None = None
+    quota: Quota = NO_QUOTA
+
+    def decide(self, state: State) -> Decision:
+        resource, table = self.resource, state[self.resource.collection]
+        before, tombstone = table.staged_deletions.get(self.number), table.deleted.get(self.number)
+        if before is None or tombstone is None:
+            raise not_found(resource)
+        values = {name: getattr(before, name) for name in resource.names}
+        as_of = tombstone.version - 1
+        return Restore(
+            resource, self.caller, self.number, as_of, values, self.versions, self.quota
+        ).decide(state)
 
 
 class Act(ResourceCommand, frozen=True):
@@ -171,34 +195,53 @@ class Act(ResourceCommand, frozen=True):
         _check_version(entity, self.versions)
         self.quota.check(state, entity.owner, adds_one=False)
         arguments = msgspec.to_builtins(dict(self.arguments)) or msgspec.UNSET
-        after = resource.actions[self.action].call(resource.value_of(entity), **self.arguments)
+        before, given = resource.value_of(entity), as_declared(dict(self.arguments))
+        after = resource.actions[self.action].call(resource.value_of(entity), **given)
         if not isinstance(after, resource.cls):
             raise TypeError(f"{self.action} must return a {resource.cls.__name__}")
         values = {
             name: value
             for name in resource.names
-            if (value := getattr(after, name)) != getattr(entity, name)
+            if (value := getattr(after, name)) != getattr(before, name)
         }
         resource.rules.check(**values)
-        _check_unique_changes(resource, state, entity, values)
-        sealed, clear = resource.changes(values)
-        act = resource.type.arguments(**_set_values(sealed), arguments_=arguments)
-        event = resource.type.actions[self.action](**_parts(clear, act))
+        sealed, clear = resource.changes_of_action(values, arguments)
+        _check_unique(resource, state, entity.id, entity.owner, (sealed, clear), entity)
+        event = resource.type.actions[self.action](clear=clear, personal=sealed)
         return _decision(
             resource, entity.id, event, f"users/{self.caller}", f"users/{entity.owner}"
         )
 
 
 class Share(ResourceCommand, frozen=True):
-    """Let another user read a resource of the caller, or read and write it."""
+    """Let another user read a live resource of the caller, or read and write it."""
 
     caller: int
     number: int
     username: str
     can: str
+    quota: Quota = NO_QUOTA
 
     def decide(self, state: State) -> Decision:
-        entity = _owned(self.resource, state, self.caller, self.number)
+        entity, user = self._checked(state)
+        self.quota.check(state, entity.owner, adds_one=False)
+        event = self.resource.type.shared(user.id, self.can)
+        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+
+    def changes_nothing(self, state: State) -> bool:
+        """Whether the user has this share already.
+
+        Raises as `decide`, except `QuotaExceeded`.
+        """
+        entity, user = self._checked(state)
+        shares = state[self.resource.collection].shares.get(entity.id, {})
+        return shares.get(user.id) == self.can
+
+    def _checked(self, state: State) -> tuple[Entity, User]:
+        """The resource and the other user."""
+        entity = owned(self.resource, state, self.caller, self.number)
+        if isinstance(entity, Tombstone):
+            raise not_found(self.resource)
         user = state.users.find_by_username(self.username)
         if user is None or user.disabled:
             raise NotFound("User not found")
@@ -208,25 +251,24 @@ class Share(ResourceCommand, frozen=True):
             self.resource, state, _caller(state, self.caller), entity
         ):
             raise Forbidden("you may read this, and let others read it, but not change it")
-        event = self.resource.type.shared(user.id, self.can)
-        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+        return entity, user
 
 
 class Unshare(ResourceCommand, frozen=True):
-    """Take back what `Share` gave."""
+    """Take back what `Share` gave, also if the resource is deleted."""
 
     caller: int
     number: int
     username: str
 
     def decide(self, state: State) -> Decision:
-        entity = _owned(self.resource, state, self.caller, self.number)
+        found = owned(self.resource, state, self.caller, self.number)
         user = state.users.find_by_username(self.username)
-        shares = state[self.resource.collection].shares.get(entity.id, {})
+        shares = state[self.resource.collection].shares.get(found.id, {})
         if user is None or user.id not in shares:
             raise NotFound("Share not found")
         event = self.resource.type.unshared(user.id)
-        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+        return _decision(self.resource, found.id, event, f"users/{self.caller}", "")
 
 
 def readable(resource: Declared, state: State, user: User | None, number: int) -> Entity:
@@ -250,7 +292,8 @@ def readable_or_tombstone(
 def writable(resource: Declared, state: State, caller: int, number: int) -> Entity:
     """A resource that the caller may change.
 
-    Raises `NotFound` if the caller may not even read it, and `Forbidden` if only that.
+    Raises `Unauthenticated`, `NotFound` if the caller may not even read it, and `Forbidden` if only
+    that.
     """
     found = writable_or_tombstone(resource, state, caller, number)
     if isinstance(found, Tombstone):
@@ -262,9 +305,7 @@ def writable_or_tombstone(
     resource: Declared, state: State, caller: int, number: int
 ) -> Entity | Tombstone:
     """A resource that the caller may change, or its tombstone; raises as `writable`."""
-    user = state.users.by_id.get(caller)
-    if user is None:
-        raise not_found(resource)
+    user = _caller(state, caller)
     found = readable_or_tombstone(resource, state, user, number)
     if not access.may_write(resource, state, user, found):
         if isinstance(found, Tombstone):
@@ -275,18 +316,25 @@ def writable_or_tombstone(
 
 def not_found(resource: Declared) -> NotFound:
     """The refusal for a resource that does not exist, or that the caller may not see."""
-    return NotFound(f"{resource.cls.__name__} not found")
+    return NotFound(resource.missing)
 
 
-def _owned(resource: Declared, state: State, caller: int, number: int) -> Entity:
-    user = _caller(state, caller)
-    entity = readable(resource, state, user, number)
-    if entity.owner != caller:
+def owned(resource: Declared, state: State, caller: int, number: int) -> Entity | Tombstone:
+    """A resource of the caller, or its tombstone.
+
+    Raises `NotFound` if the caller may not read it, and `Forbidden` if another user owns it.
+    """
+    found = readable_or_tombstone(resource, state, _caller(state, caller), number)
+    if found.owner != caller:
         raise Forbidden("only the owner may do this")
-    return entity
+    return found
 
 
 def _caller(state: State, number: int) -> User:
+    """The caller, who may have been erased since the request was authenticated.
+
+    Raises `Unauthenticated` for one who is disabled or erased.
+    """
     user = state.users.by_id.get(number)
     if user is None or user.disabled:
         raise Unauthenticated("the account is not in use any more")
@@ -298,48 +346,49 @@ def _check_version(found: Entity | Tombstone, versions: frozenset[int] | None) -
         raise PreconditionFailed(f"it is at version {found.version}")
 
 
-def _check_unique_changes(
-    resource: Declared, state: State, entity: Entity, changes: Mapping[str, Any]
-) -> None:
-    if any(name in changes for rule in resource.type.unique for name in rule.fields):
-        values = {name: getattr(entity, name) for name in resource.names} | dict(changes)
-        _check_unique(resource, state, entity.id, entity.owner, values)
+def _changes(
+    resource: Declared, state: State, entity: Entity, values: Mapping[str, Any]
+) -> Contents:
+    """The sealed and the clear content of a change; raises `Invalid` and `NotUnique`."""
+    resource.rules.check(**values)
+    sealed, clear = resource.changes(values)
+    _check_unique(resource, state, entity.id, entity.owner, (sealed, clear), entity)
+    return sealed, clear
 
 
-def _check_unique(
-    resource: Declared, state: State, number: int, owner: int, values: Mapping[str, Any]
+def _check_unique(  # noqa: PLR0917 - the place of the values, and the values
+    resource: Declared,
+    state: State,
+    number: int,
+    owner: int,
+    contents: Contents,
+    current: Entity | None = None,
 ) -> None:
-    """Raise `NotUnique` if another live resource has values that must be unique."""
+    """Raise `NotUnique` if another live resource has values that must be unique.
+
+    The values are those of the event, as the index has them; the others are the ``current`` ones.
+    """
     if not resource.type.unique:
         return
-    table = state[resource.collection]
-    faults = []
+    table, faults = state[resource.collection], []
+    values = {
+        name: value
+        for content in contents
+        if content is not None
+        for name, value in structs.asdict(content).items()
+        if value is not UNSET
+    }
     for index, rule in enumerate(resource.type.unique):
-        key = tuple(values[name] for name in rule.fields)
+        if values.keys().isdisjoint(rule.fields):
+            continue
+        key = tuple(
+            values[name] if name in values else getattr(current, name) for name in rule.fields
+        )
         place = (index, 0 if rule.is_global else owner, key)
         if None not in key and table.unique.get(place, number) != number:
             faults += [Fault(f"/{name}", "is taken by another resource") for name in rule.fields]
     if faults:
         raise NotUnique(*faults)
-
-
-def _set_values(content: Content) -> dict[str, Any]:
-    """The values of a change that are set."""
-    return {
-        name: value
-        for name in content.__struct_fields__
-        if (value := getattr(content, name)) is not msgspec.UNSET
-    }
-
-
-def _parts(clear: Content, sealed: Content) -> dict[str, Any]:
-    """The two contents of an event; one without any value is left out."""
-    found: dict[str, Any] = {}
-    if _set_values(clear):
-        found["clear"] = clear
-    if _set_values(sealed):
-        found["personal"] = sealed
-    return found
 
 
 def _decision(

@@ -6,7 +6,13 @@ import msgspec
 
 from eventapi.commands.command import Decision
 from eventapi.values.times import SKEW_SECONDS, later
-from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
+from events.errors import (
+    AccountDisabled,
+    InvalidCredentials,
+    NotFound,
+    SecondFactorRequired,
+    Unauthenticated,
+)
 from events.vocabulary.sessions import (
     Device,
     EndReason,
@@ -39,7 +45,8 @@ class StartSession(msgspec.Struct, frozen=True):
     """Log in a user whose password was checked against ``password_hash``.
 
     That hash must still be the stored one, because the check was done outside the lock. The
-    identifier ``session`` and the secret behind ``refresh_hash`` are random.
+    identifier ``session`` and the secret behind ``refresh_hash`` are random. If the account has a
+    second factor, the command before in the same group uses a code of it.
     """
 
     user: int
@@ -48,6 +55,7 @@ class StartSession(msgspec.Struct, frozen=True):
     refresh_hash: str
     lifetime: Lifetime
     device: Device
+    has_second_factor: bool = False
 
     def decide(self, state: State) -> Decision:
         user = state.users.by_id.get(self.user)
@@ -55,6 +63,8 @@ class StartSession(msgspec.Struct, frozen=True):
             raise InvalidCredentials("the username or the password is wrong")
         if user.disabled:
             raise AccountDisabled("the account is disabled")
+        if not self.has_second_factor and state.second_factors.of(user.id) is not None:
+            raise SecondFactorRequired("the account needs a code of its second factor")
         expires_at = self.lifetime.end(state.now, state.now)
         event = SessionStarted(user.id, expires_at, self.refresh_hash, personal=self.device)
         return Decision(f"sessions/{self.session}", event, user.subject, user.subject)

@@ -7,12 +7,15 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from eventapi.values import rules
-from events.errors import EmailTaken, InvalidCredentials, NotFound, UsernameTaken
+from events.errors import ActionRefused, EmailTaken, InvalidCredentials, NotFound, UsernameTaken
+from events.record import Event
 from events.vocabulary.users import (
+    EmailChange,
     PasswordHash,
     Profile,
     ProfileChanges,
     UserDisabled,
+    UserEmailChanged,
     UserEnabled,
     UserErased,
     UserPasswordChanged,
@@ -57,21 +60,42 @@ class RegisterUser(msgspec.Struct, frozen=True):
 
 
 class UpdateProfile(msgspec.Struct, frozen=True):
-    """Change the given values of a user's own profile."""
+    """Change the given values of a user's own profile.
+
+    Another email address counts once it is verified.
+    """
 
     user: int
     email: str | UnsetType = UNSET
     full_name: str | UnsetType | None = UNSET
 
     def decide(self, state: State) -> Decision:
-        user = _existing(state, self.user)
+        user = existing(state, self.user)
         rules.USER.check(email=self.email, full_name=self.full_name)
-        if self.email is not UNSET:
-            holder = state.users.find_by_email(self.email)
-            if holder is not None and holder.id != user.id:
-                raise EmailTaken("Email address already registered")
-        changes = ProfileChanges(email=self.email, full_name=self.full_name)
-        return Decision(user.subject, UserUpdated(personal=changes), user.subject, user.subject)
+        event: Event
+        if self.email is UNSET or _is_current(user, self.email):
+            changes = ProfileChanges(email=self.email, full_name=self.full_name)
+            event = UserUpdated(personal=changes)
+        else:
+            _check_email_free(state, user, self.email)
+            change = EmailChange(self.email, user.email, self.full_name)
+            event = UserEmailChanged(personal=change)
+        return Decision(user.subject, event, user.subject, user.subject)
+
+
+class SetEmail(msgspec.Struct, frozen=True):
+    """Set the email address of a user, which counts at once."""
+
+    username: str
+    email: str
+    actor: str
+
+    def decide(self, state: State) -> Decision:
+        user = named(state, self.username)
+        rules.USER.check(email=self.email)
+        _check_email_free(state, user, self.email)
+        event = UserEmailChanged(counts=True, personal=EmailChange(self.email, user.email))
+        return Decision(user.subject, event, self.actor, user.subject)
 
 
 class RehashPassword(msgspec.Struct, frozen=True):
@@ -86,7 +110,7 @@ class RehashPassword(msgspec.Struct, frozen=True):
     password_hash: str
 
     def decide(self, state: State) -> Decision:
-        user = _existing(state, self.user)
+        user = existing(state, self.user)
         if user.password_hash != self.replaces:
             raise NotFound("the password was changed meanwhile")
         event = UserPasswordChanged("rehashed", personal=PasswordHash(self.password_hash))
@@ -105,8 +129,8 @@ class ChangePassword(msgspec.Struct, frozen=True):
     session: str
 
     def decide(self, state: State) -> Decision:
-        user = _existing(state, self.user)
-        _check_password(user, self.replaces)
+        user = existing(state, self.user)
+        check_password(user, self.replaces)
         event = UserPasswordChanged(
             "changed", self.session, personal=PasswordHash(self.password_hash)
         )
@@ -114,13 +138,20 @@ class ChangePassword(msgspec.Struct, frozen=True):
 
 
 class DisableUser(msgspec.Struct, frozen=True):
-    """Disable an account, and end all of its sessions."""
+    """Disable an account, and end all of its sessions.
+
+    With ``keep_operator``, here and below, the last enabled operator stays one.
+    """
 
     username: str
     actor: str
+    keep_operator: bool = False
 
     def decide(self, state: State) -> Decision:
-        return Decision(_named(state, self.username).subject, UserDisabled(), self.actor)
+        user = named(state, self.username)
+        if self.keep_operator:
+            _check_other_operator(state, user)
+        return Decision(user.subject, UserDisabled(), self.actor)
 
 
 class EnableUser(msgspec.Struct, frozen=True):
@@ -130,7 +161,7 @@ class EnableUser(msgspec.Struct, frozen=True):
     actor: str
 
     def decide(self, state: State) -> Decision:
-        return Decision(_named(state, self.username).subject, UserEnabled(), self.actor)
+        return Decision(named(state, self.username).subject, UserEnabled(), self.actor)
 
 
 class GrantRole(msgspec.Struct, frozen=True):
@@ -142,9 +173,7 @@ class GrantRole(msgspec.Struct, frozen=True):
 
     def decide(self, state: State) -> Decision:
         rules.ROLE.check(role=self.role)
-        return Decision(
-            _named(state, self.username).subject, UserRoleGranted(self.role), self.actor
-        )
+        return Decision(named(state, self.username).subject, UserRoleGranted(self.role), self.actor)
 
 
 class RevokeRole(msgspec.Struct, frozen=True):
@@ -153,12 +182,14 @@ class RevokeRole(msgspec.Struct, frozen=True):
     username: str
     role: str
     actor: str
+    keep_operator: bool = False
 
     def decide(self, state: State) -> Decision:
         rules.ROLE.check(role=self.role)
-        return Decision(
-            _named(state, self.username).subject, UserRoleRevoked(self.role), self.actor
-        )
+        user = named(state, self.username)
+        if self.keep_operator and self.role == "operator":
+            _check_other_operator(state, user)
+        return Decision(user.subject, UserRoleRevoked(self.role), self.actor)
 
 
 class EraseUser(msgspec.Struct, frozen=True):
@@ -171,11 +202,14 @@ class EraseUser(msgspec.Struct, frozen=True):
     username: str
     actor: str
     password_hash: str | None = None
+    keep_operator: bool = False
 
     def decide(self, state: State) -> Decision:
-        user = _named(state, self.username)
+        user = named(state, self.username)
         if self.password_hash is not None:
-            _check_password(user, self.password_hash)
+            check_password(user, self.password_hash)
+        if self.keep_operator:
+            _check_other_operator(state, user)
         return Decision(user.subject, UserErased(), self.actor)
 
 
@@ -189,10 +223,10 @@ class EraseUserAgain(msgspec.Struct, frozen=True):
     actor: str = "operator/eventapi"
 
     def decide(self, state: State) -> Decision:
-        return Decision(_existing(state, self.user).subject, UserErased(), self.actor)
+        return Decision(existing(state, self.user).subject, UserErased(), self.actor)
 
 
-def _check_password(user: User, password_hash: str) -> None:
+def check_password(user: User, password_hash: str) -> None:
     """Raise `InvalidCredentials` if the hash is no longer the stored one.
 
     The caller checked the password against the hash outside the lock.
@@ -201,15 +235,40 @@ def _check_password(user: User, password_hash: str) -> None:
         raise InvalidCredentials("the password is wrong")
 
 
-def _named(state: State, username: str) -> User:
+def named(state: State, username: str) -> User:
+    """The user with that name; raises `NotFound`."""
     user = state.users.find_by_username(username)
     if user is None:
         raise NotFound(f"there is no user {username!r}")
     return user
 
 
-def _existing(state: State, number: int) -> User:
+def existing(state: State, number: int) -> User:
+    """The user with that number, unless erased; raises `NotFound`."""
     user = state.users.by_id.get(number)
     if user is None or user.status == "erased":
         raise NotFound("there is no such user")
     return user
+
+
+def _is_current(user: User, email: str) -> bool:
+    """Whether it is the only address of a user, without regard to case."""
+    return user.pending_email is None and casefold_key(email) == casefold_key(user.email)
+
+
+def _check_email_free(state: State, user: User, email: str) -> None:
+    holder = state.users.find_by_email(email)
+    if holder is not None and holder.id != user.id:
+        raise EmailTaken("Email address already registered")
+
+
+def _check_other_operator(state: State, user: User) -> None:
+    """Raise `ActionRefused` if a user is the last enabled operator."""
+    if "operator" not in user.roles or user.disabled:
+        return
+    others = (one for one in state.users.by_id.values() if one.id != user.id)
+    if not any("operator" in one.roles and not one.disabled for one in others):
+        raise ActionRefused(
+            f"{user.username} is the last operator; give another user the role first, or use "
+            "the command line"
+        )

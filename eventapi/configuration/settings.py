@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from eventapi.configuration.setting import PREFIX, Setting, describe, describe_fields
+from eventapi.configuration.server_settings import ServerSettings
+from eventapi.configuration.setting import Setting, describe, describe_fields
 from eventapi.configuration.types import (
+    MAIL_RULE,
     ORIGINS_RULE,
     PROXIES_RULE,
     RATE_RULE,
@@ -23,124 +23,100 @@ from eventapi.configuration.types import (
     Link,
     Minutes,
     Origin,
-    Port,
     Positive,
     PublicUrl,
     Rate,
+    Sender,
     Switch,
     Text,
-    Workers,
-    log_fault,
+    credentials_fault,
+    dates_fault,
+    mail_fault,
     origins_fault,
     proxies_fault,
     redis_fault,
     time_fault,
 )
-from eventapi.values.times import moment
-from events.database.urls import mask_url
-
-_PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
+from eventapi.values.addresses import opened_host
 
 
-class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
+class Settings(ServerSettings, frozen=True, rename=str.upper, forbid_unknown_fields=True):
     """All settings; ``docs/settings.md`` is generated from these fields.
 
     Lists are separated by commas. Words such as those of ``log_level`` may have any case.
     ``public_url`` does not end with a slash.
     """
 
-    host: Annotated[
-        Text,
-        describe(
-            "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
-            "`::` every address. `serve --host` overrides it.",
-            values="an address or a name of this machine",
-            example="0.0.0.0",  # noqa: S104 - nothing listens on it here
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        Port,
-        describe(
-            "Port that the server listens on; 0 chooses a free one. `serve --port` overrides it.",
-            example="9000",
-        ),
-    ] = 8000
-    workers: Annotated[
-        Workers,
-        describe(
-            "Server processes. Each has all users, items and sessions in its memory. "
-            "`serve --workers` overrides it.",
-            unit="processes",
-            example="4",
-        ),
-    ] = 1
-    data: Annotated[
-        Text,
-        describe(
-            "Data directory, with the log, the keys and all files beside them. "
-            "`--data` overrides it.",
-            values="a path",
-            example="/var/lib/eventapi",
-        ),
-    ] = "./data"
-    log: Annotated[
-        Text | None,
-        describe(
-            "The log of events: a file, or a database, which several machines can share. "
-            "`--log` overrides it.",
-            values="a path, or an address postgresql://... or mysql://...",
-            check=log_fault,
-            default="events.jsonl in DATA",
-            example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
-        ),
-    ] = None
-    resources: Annotated[
-        tuple[str, ...],
-        describe(
-            "Python modules that declare resources. `--resources` overrides it.",
-            values="names of modules, separated by commas",
-            default="none; only items",
-            example="shop,crm.models",
-        ),
-    ] = ()
-    secret_key: Annotated[
-        str | None,
-        describe(
-            "Key that signs access tokens. Instances that share a database need the same key. "
-            "Several are separated by commas: the first signs, the others are still accepted.",
-            values="32 bytes or more, not a known or repeated text",
-            default="generated once, and stored in DATA as secret.key",
-            example="the output of `openssl rand -hex 32`",
-        ),
-    ] = None
     access_token_minutes: Annotated[
         Minutes,
         describe("How long an access token is accepted.", unit="minutes", example="15"),
     ] = 30
     refresh_token_days: Annotated[
         Days,
-        describe(
-            "How long a session lasts after its last refresh.",
-            unit="days",
-            example="14",
-        ),
+        describe("How long a session lasts after its last refresh.", unit="days", example="14"),
     ] = 30
     session_days: Annotated[
         Days,
         describe(
-            "How long a session lasts at most, in spite of refreshes.",
-            unit="days",
-            example="90",
+            "How long a session lasts at most, in spite of refreshes.", unit="days", example="90"
         ),
     ] = 365
+    require_verified_email: Annotated[
+        Switch,
+        describe("Whether only users with a verified email address can log in.", example="on"),
+    ] = "off"
     public_url: Annotated[
         PublicUrl | None,
         describe(
-            "Public URL of the server, used in links. "
+            "Public URL of the server, used in links, also in those of mails. "
             "Set it if a proxy changes the host, or serves the API under a path.",
             values="an http:// or https:// address, with a path or without, and no query",
-            default="derived from each request",
+            default="derived from each request; in mails and links for operators http://HOST:PORT, "
+            "with a certificate https://",
             example="https://api.example/events",
+        ),
+    ] = None
+    mail_url: Annotated[
+        Text | None,
+        describe(
+            "Where mail goes: to a mail server, by SMTP, or into a directory, as a file for each mail.",
+            values=MAIL_RULE,
+            check=mail_fault,
+            default="the directory outbox in DATA",
+            example="smtp://eventapi:PASSWORD@mail.example:587",
+        ),
+    ] = None
+    mail_from: Annotated[
+        Sender,
+        describe(
+            "Sender of the mails.",
+            values="an address, or a name and an address in angle brackets",
+            example="Example <no-reply@example.org>",
+        ),
+    ] = "eventapi@localhost"
+    mail_templates: Annotated[
+        Text | None,
+        describe(
+            "Directory with templates that replace those of the package, by their names.",
+            values="a path",
+            default="none",
+            example="/etc/eventapi/mail",
+        ),
+    ] = None
+    webhook_private_addresses: Annotated[
+        Switch,
+        describe(
+            "Whether webhooks are delivered to addresses that are not public, such as 127.0.0.1.",
+            example="on",
+        ),
+    ] = "off"
+    witnesses: Annotated[
+        Text | None,
+        describe(
+            "Trust policy (C2SP tlog-policy) with the witnesses that cosign the checkpoints of the log.",
+            values="the path of a file",
+            default="none",
+            example="/etc/eventapi/witnesses.policy",
         ),
     ] = None
     cors_origins: Annotated[
@@ -193,8 +169,9 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     rate_limit_login: Annotated[
         Rate,
         describe(
-            "Limit of logins, registrations and refreshes per IP address. `off` also disables the "
-            "delay after wrong passwords.",
+            "Limit of logins, registrations, refreshes, mailed links and keys per IP address. `off` "
+            "also removes the limits of wrong passwords, of wrong codes of a second factor, which "
+            "anyone with the password can then guess, and of mails.",
             values=RATE_RULE,
             example="10/minute",
         ),
@@ -202,7 +179,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     max_body_bytes: Annotated[
         Positive,
         describe(
-            "Largest request body; a larger one is refused with 413.",
+            "Largest request body; a larger one is refused with 413. The body of a batch may be 16 "
+            "times as large.",
             unit="bytes",
             example="16384",
         ),
@@ -239,14 +217,15 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
         ),
     ] = None
     metrics: Annotated[
-        Switch,
-        describe("Whether `GET /metrics` returns metrics for Prometheus.", example="off"),
+        Switch, describe("Whether `GET /metrics` returns metrics for Prometheus.", example="off")
+    ] = "on"
+    console: Annotated[
+        Switch, describe("Whether `/console` is served, and `/` redirects browsers.", example="off")
     ] = "on"
     snapshot_every: Annotated[
         Count,
         describe(
-            "Number of new events after which a snapshot is taken, which makes the next start "
-            "faster. 0 takes none.",
+            "New events after which a snapshot is taken, for a faster start. 0 takes none.",
             unit="events",
             example="500000",
         ),
@@ -254,8 +233,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     user_quota_bytes: Annotated[
         Count,
         describe(
-            "Size of the log that the items of one user may use; beyond it writes are refused with "
-            "409. 0 is no limit.",
+            "Size of the log that the items of one user may use; then writes get 409. 0 is no limit.",
             unit="bytes",
             example="100000000",
         ),
@@ -279,8 +257,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     v1_sunset: Annotated[
         str | None,
         describe(
-            "Date on which version 1 will end; its responses announce it, but the server does not "
-            "end it.",
+            "Date on which version 1 will end; its responses announce it, and the server goes on.",
             values=TIME_RULE,
             check=time_fault,
             default="no end",
@@ -304,43 +281,24 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
                 raise ValueError(fault)
         if self.public_url:
             msgspec.structs.force_setattr(self, "public_url", self.public_url.rstrip("/"))
-        times = [moment(text) for text in (self.v1_deprecation, self.v1_sunset) if text is not None]
-        if times != sorted(times):
-            raise ValueError(f"V1_SUNSET must not be before {PREFIX}V1_DEPRECATION")
+        if fault := dates_fault(self.v1_deprecation, self.v1_sunset):
+            raise ValueError(fault)
         if self.log_file and Path(self.log_file).resolve() == self.log_path.resolve():
             raise ValueError("LOG_FILE must not be the log of events")
-        if "*" in self.cors_origins and self.cors_credentials == "on":
-            raise ValueError(
-                f"CORS_CREDENTIALS must be off while {PREFIX}CORS_ORIGINS is *: browsers refuse "
-                "both together; list the origins"
-            )
+        if fault := credentials_fault(self.cors_origins, self.cors_credentials):
+            raise ValueError(fault)
 
     @property
-    def data_path(self) -> Path:
-        """The data directory."""
-        return Path(self.data)
+    def outbox_path(self) -> Path | None:
+        """The directory that mail goes to; ``None`` if it goes to a mail server."""
+        place = self.mail_url or self.data_path / "outbox"
+        return None if "://" in str(place) else Path(place)
 
     @property
-    def is_database(self) -> bool:
-        """Whether the log is in a database."""
-        return "://" in (self.log or "")
-
-    @property
-    def log_path(self) -> Path:
-        """The path of the JSON-lines log, which names the files beside it.
-
-        If the log is in a database, the path itself does not exist, but files beside it do.
-        """
-        if self.log is not None and self.is_database:
-            # Password and options may change while the database stays the same.
-            address, _, _ = _PASSWORD_IN_URL.sub(r"\1\2", self.log).partition("?")
-            return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
-        return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
-
-    @property
-    def log_name(self) -> str:
-        """The name of the log in messages: its path, or its URL with the password masked."""
-        return mask_url(self.log) if self.log and self.is_database else str(self.log_path)
+    def base_url(self) -> str:
+        """The address that links in mails begin with; it never comes from a request."""
+        scheme = "http" if self.ssl_certfile is None else "https"
+        return self.public_url or f"{scheme}://{opened_host(self.host)}:{self.port}"
 
 
 @cache

@@ -6,13 +6,16 @@ A check returns the fault of a value, as the end of a message to the operator, o
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from eventapi.configuration.setting import PREFIX, describe
 from eventapi.values.times import moment
 from events.database.urls import database_fault
 
@@ -21,7 +24,10 @@ _HOST = r"([A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _ORIGIN = rf"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://{_HOST}/?)$"
 _LINK = r"^(https?:/)?/[!#-;=?-~]+$"
 _PUBLIC = rf"^[Hh][Tt][Tt][Pp][Ss]?://{_HOST}(/[A-Za-z0-9._~%!$&'()*+,;=:@\-]+)*/?$"
+_SENDER = r"^([^<>\x00-\x1f\x7f]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)$"
 _DSN = rf"^https?://[^@/:\s]+(:[^@/\s]*)?@{_HOST}/([^\s?#]+/)?[0-9]+$"
+
+_PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
 
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -34,7 +40,28 @@ Rate = Annotated[str, Meta(pattern=_RATE)]
 Origin = Annotated[str, Meta(pattern=_ORIGIN)]
 Link = Annotated[str, Meta(pattern=_LINK)]
 PublicUrl = Annotated[str, Meta(pattern=_PUBLIC)]
+Sender = Annotated[str, Meta(pattern=_SENDER)]
 Dsn = Annotated[str, Meta(pattern=_DSN)]
+
+CertificateFile = Annotated[
+    Text | None,
+    describe(
+        "Certificate chain of the server, PEM; with it, the server serves HTTPS and not HTTP. "
+        "`serve --ssl-certfile` overrides it.",
+        values="a path",
+        default="HTTP",
+        example="/etc/eventapi/cert.pem",
+    ),
+]
+KeyFile = Annotated[
+    Text | None,
+    describe(
+        "Private key of the certificate, PEM. `serve --ssl-keyfile` overrides it.",
+        values="a path",
+        default="in the file of the certificate",
+        example="/etc/eventapi/key.pem",
+    ),
+]
 Switch = Literal["on", "off"]
 
 RATE_RULE: Final = "N/second, N/minute, N/hour or N/day, where N is a number, or off"
@@ -45,17 +72,50 @@ TIME_RULE: Final = "a date, or an RFC 3339 time with its offset"
 UNIX: Final = "unix"
 """The entry for the peers of a Unix socket, which have no address."""
 
+_MAIL_SCHEMES: Final = ("smtp", "smtps")
+_MAIL_SCHEME: Final = re.compile(r"smtps?:", re.IGNORECASE)
+MAIL_RULE: Final = (
+    "smtp://USER:PASSWORD@HOST:PORT, smtps://..., or the path of a directory; in passwords write @ as "
+    "%40, / as %2F, # as %23, ? as %3F and % as %25"
+)
+
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "valkey", "valkeys")
 REDIS_RULE: Final = (
     f"must be an address that begins with {', '.join(f'{scheme}://' for scheme in _REDIS_SCHEMES)},"
-    " such as redis://:PASSWORD@HOST:6379/0; in a password write @ as %40, / as %2F, # as %23,"
+    " such as redis://:PASSWORD@HOST:6379/0; in passwords write @ as %40, / as %2F, # as %23,"
     " ? as %3F and % as %25"
 )
+
+
+def database_file_name(url: str) -> str:
+    """The beginning of the names of files beside a log in a database.
+
+    The password and options of its URL may change while the database stays the same.
+    """
+    address, _, _ = _PASSWORD_IN_URL.sub(r"\1\2", url).partition("?")
+    return f"database-{sha256(address.encode()).hexdigest()[:16]}"
 
 
 def origins_fault(origins: Sequence[str]) -> str:
     """Refuse ``*`` beside other origins."""
     return f"must be {ORIGINS_RULE}" if "*" in origins and len(origins) > 1 else ""
+
+
+def credentials_fault(origins: Sequence[str], credentials: str) -> str:
+    """Refuse credentials from every origin."""
+    if "*" not in origins or credentials != "on":
+        return ""
+    return (
+        f"CORS_CREDENTIALS must be off while {PREFIX}CORS_ORIGINS is *: browsers refuse both together; "
+        "list the origins"
+    )
+
+
+def dates_fault(deprecation: str | None, sunset: str | None) -> str:
+    """Refuse an end of version 1 before its deprecation."""
+    if deprecation is None or sunset is None or moment(deprecation) <= moment(sunset):
+        return ""
+    return f"V1_SUNSET must not be before {PREFIX}V1_DEPRECATION"
 
 
 def proxies_fault(proxies: Sequence[str]) -> str:
@@ -73,6 +133,20 @@ def proxies_fault(proxies: Sequence[str]) -> str:
 def log_fault(log: str) -> str:
     """Refuse a URL that is not one of a supported database."""
     return (database_fault(log) or "") if "://" in log else ""
+
+
+def mail_fault(url: str) -> str:
+    """Refuse a URL that is not one of a mail server; anything else is a directory."""
+    if not _MAIL_SCHEME.match(url) and "://" not in url:
+        return ""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        is_server = parts.scheme in _MAIL_SCHEMES and parts.hostname and parts.port != 0
+        has_login = (parts.username is None) == (not parts.password)
+        behind = f"{parts.path.strip('/')}{parts.query}{parts.fragment}"
+        if is_server and has_login and not behind:
+            return ""
+    return f"must be {MAIL_RULE}"
 
 
 def redis_fault(url: str) -> str:

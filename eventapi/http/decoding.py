@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,8 @@ import msgspec
 from multipart import MultipartError, MultipartParser, parse_options_header
 
 from eventapi.http.problems import ProblemError
-from eventapi.values.validation import failed_checks, faults_in_json, faults_of, unknown_member
+from eventapi.values.explanations import unknown_member
+from eventapi.values.validation import failed_checks, faults_in_json, has_decimal, struct_of_texts
 from events.errors import Fault, Invalid
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -54,11 +55,12 @@ def decode_json(content: bytes, kind: type[S]) -> S:
         raise ProblemError("malformed-body", "the body is not valid JSON") from None
     except RecursionError:
         raise ProblemError("malformed-body", _TOO_DEEP) from None
-    return _checked(decoded)
+    return _checked(decoded, content)
 
 
-def _checked(decoded: S) -> S:
-    faults = failed_checks(decoded)
+def _checked(decoded: S, content: bytes) -> S:
+    kind = type(decoded)
+    faults = faults_in_json(content, kind) if has_decimal(kind) else failed_checks(decoded)
     if faults:
         raise Invalid(*faults)
     return decoded
@@ -165,12 +167,12 @@ def from_texts(texts: Texts, kind: type[S], where: Where) -> S:
 
     Unknown names are ignored in a form (RFC 6749, section 3.2), and refused in a query.
     """
-    known = {name: texts[name][-1] for name in kind.__struct_fields__ if name in texts}
+    known = {name: texts[name][-1] for name in kind.__struct_encode_fields__ if name in texts}
+    faults: list[Fault] = []
     try:
-        converted = msgspec.convert(known, kind, strict=False)
-        faults = failed_checks(converted) + _inexact(known, converted)
-    except msgspec.ValidationError:
-        faults = faults_of(known, kind, is_text=True)
+        converted = struct_of_texts(known, kind)
+    except Invalid as error:
+        faults += error.faults
     for name, values in texts.items():
         if where == "query" and name not in known:
             faults.append(unknown_member(name, "is not a parameter of this request"))
@@ -179,13 +181,3 @@ def from_texts(texts: Texts, kind: type[S], where: Where) -> S:
     if faults:
         raise Invalid(*(msgspec.structs.replace(fault, where=where) for fault in faults))
     return converted
-
-
-def _inexact(texts: Mapping[str, str], converted: msgspec.Struct) -> list[Fault]:
-    """Faults of integers not written in digits: msgspec also accepts 1.0 and 1e3."""
-    numbers = ((name, text, getattr(converted, name)) for name, text in texts.items())
-    return [
-        Fault(f"/{name}", "must be a whole number in digits", "int_parsing")
-        for name, text, number in numbers
-        if type(number) is int and str(number) != text
-    ]

@@ -22,6 +22,11 @@ async def logged_in(connection: _Connection, _: BaseRouteHandler) -> None:
     await _request(connection).authenticate()
 
 
+async def own_session(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Authenticate a caller with a session; raises `Unauthenticated` and `Forbidden`."""
+    await _request(connection).authenticate_session()
+
+
 async def optional_login(connection: _Connection, _: BaseRouteHandler) -> None:
     """Authenticate the caller if there is a token.
 
@@ -39,6 +44,11 @@ async def refuse_query(connection: _Connection, _: BaseRouteHandler) -> None:
     """Reject query parameters, because the handler has none; raises `Invalid`."""
     if connection.scope["query_string"]:
         _request(connection).query_as(_NoQuery)
+
+
+async def check_reason(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Check Change-Reason before anything else happens; raises `Invalid`."""
+    _request(connection).change_reason()
 
 
 def _request(connection: _Connection) -> ApiRequest:

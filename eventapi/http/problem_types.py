@@ -44,6 +44,22 @@ PROBLEMS = {
             oauth="invalid_grant",
         ),
         ProblemType(
+            "second-factor-required",
+            401,
+            "Second factor required",
+            "The password is right. Send `challenge` of this problem and a code to "
+            "`/auth/login/second-factor`.",
+            oauth="invalid_grant",
+        ),
+        ProblemType(
+            "email-unverified",
+            403,
+            "Email address not verified",
+            "This server requires a verified email address. Open the link in the mail, or request "
+            "another mail with `/auth/email/verification`.",
+            oauth="invalid_grant",
+        ),
+        ProblemType(
             "account-disabled",
             403,
             "Account disabled",
@@ -159,7 +175,7 @@ PROBLEMS = {
             "log-unavailable",
             503,
             "Log unavailable",
-            "The event log cannot be reached, so nothing was written. Try again later.",
+            "The event log cannot be reached, so nothing can be written. Try again later.",
             oauth="temporarily_unavailable",
         ),
         ProblemType(

@@ -22,6 +22,7 @@ from events.errors import (
     ClockJumped,
     ConfigurationError,
     EmailTaken,
+    EmailUnverified,
     EventapiError,
     Fault,
     Forbidden,
@@ -38,9 +39,11 @@ from events.errors import (
     QuotaExceeded,
     Refusal,
     RequestInProgress,
+    SecondFactorRequired,
     SigningSuspended,
     StorageFull,
     Unauthenticated,
+    UnknownKind,
     UsernameTaken,
     VaultUnavailable,
     WrongPassword,
@@ -72,7 +75,8 @@ class ProblemFault(msgspec.Struct, frozen=True):
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document; ``errors`` has the faults of the request.
 
-    ``error`` and ``error_description`` are those of OAuth 2.0 (RFC 6749, section 5.2).
+    ``error`` and ``error_description`` are those of OAuth 2.0 (RFC 6749, section 5.2). ``challenge``
+    is sent with the code of a second factor.
     """
 
     type: str
@@ -84,6 +88,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: Sequence[ProblemFault] = ()
     error: str | None = None
     error_description: str | None = None
+    challenge: str | None = None
 
 
 class FaultV1(msgspec.Struct, frozen=True):
@@ -105,6 +110,7 @@ class ErrorV1(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str
     error: str | None = None
     error_description: str | None = None
+    challenge: str | None = None
 
 
 class ProblemError(Exception):
@@ -119,7 +125,8 @@ class ProblemError(Exception):
 class PartError(Exception):
     """The error of one part of a request; ``pointer`` is a JSON pointer to that part.
 
-    The pointers of its faults refer to the member ``body`` of the part.
+    The pointers of its faults refer to the member ``body`` of the part. The problem points to the
+    part as a whole, and then to these.
     """
 
     def __init__(self, error: Exception, pointer: str) -> None:
@@ -134,7 +141,9 @@ _SLUGS: dict[type[EventapiError], str] = {
     EmailTaken: "email-taken",
     Unauthenticated: "unauthenticated",
     InvalidCredentials: "invalid-credentials",
+    SecondFactorRequired: "second-factor-required",
     AccountDisabled: "account-disabled",
+    EmailUnverified: "email-unverified",
     Forbidden: "forbidden",
     PreconditionFailed: "precondition-failed",
     QuotaExceeded: "quota-exceeded",
@@ -192,6 +201,7 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     if isinstance(error, PartError):
         part, error = error.pointer, error.error
     kind = PROBLEMS[slug_of(error)]
+    scope["problem"] = kind.slug  # type: ignore[typeddict-unknown-key]  # ours, for observers
     request_id = request_id_of(scope)
     # The client may ask for a position that is not reached, so that must not alert an operator. A
     # suspended key is reported once by `eventapi.tasks.signing_check`, not at every request.
@@ -222,6 +232,8 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
             "error_description": _ascii(_detail(error, kind)),
         }
         content = msgspec.structs.replace(content, **oauth)
+    if isinstance(error, SecondFactorRequired):
+        content = msgspec.structs.replace(content, challenge=error.challenge)
     headers = [(b"content-type", media_type.encode()), *_headers(error, kind, status)]
     return Response(status, headers, encode(content))
 
@@ -234,7 +246,8 @@ def _problem(
     errors = [ProblemFault(fault.pointer, fault.detail) for fault in faults]
     if part is not None:
         errors = [ProblemFault(f"{part}/body{one.pointer}", one.detail) for one in errors]
-        errors = errors or [ProblemFault(part, detail)]
+        errors = [ProblemFault(part, detail), *errors]
+        detail = f"{part}: {detail}"
     return Problem(
         f"/problems/{kind.slug}", kind.title, status, detail, request_id, errors=tuple(errors)
     )
@@ -314,6 +327,7 @@ _SAYS_WHY = (
     ProblemError,
     Overloaded,
     PositionNotReached,
+    UnknownKind,
 )
 """Errors whose own text is shown to the client."""
 

@@ -1,24 +1,21 @@
-"""The request class: authentication, body, query, preconditions and writes."""
+"""The request class: body, query, preconditions and writes."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from math import inf
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
 
-import litestar
 import msgspec
 from litestar.params import BodyKwarg
 from litestar.typing import FieldDefinition
 
 from eventapi.commands.command import Command
-from eventapi.http.authentication import Caller, Reader, bearer, user_of
+from eventapi.http.authenticated_request import TOKEN_PARAMETER, AuthenticatedRequest
 from eventapi.http.body import receive_body
+from eventapi.http.change_reason import HEADER, parse_reason
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
     Texts,
@@ -29,21 +26,18 @@ from eventapi.http.decoding import (
     query_texts,
 )
 from eventapi.http.idempotency import idempotency_key, parse_key
-from eventapi.http.negotiation import parse_content_type, parse_weights, preferred_type
-from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
+from eventapi.http.negotiation import parse_content_type, preferred_type
+from eventapi.http.problems import ProblemError
 from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
 from eventapi.http.schemas.responses import ApiVersion
-from eventapi.http.services import Services
 from eventapi.http.urls import base_url, place_of
 from eventapi.journal.batch import CommandResult, GroupedCommand, IdempotencyKey
+from eventapi.journal.origin import Origin
 from eventapi.values.times import parse_point
 from events.errors import (
     Fault,
-    Forbidden,
     Invalid,
-    PositionNotReached,
     PreconditionFailed,
-    Unauthenticated,
 )
 from events.vocabulary.resources import Entity
 from projections.state import State
@@ -58,172 +52,44 @@ MERGE_PATCH_TYPE: Final = "application/merge-patch+json"
 MergePatch: TypeAlias = Annotated[T, BodyKwarg(media_type=MERGE_PATCH_TYPE)]
 """The body of a PATCH, declared as JSON or as a merge patch (RFC 7396)."""
 
-EVENT_STREAM = "text/event-stream"
 NDJSON = "application/x-ndjson"
-_TOKEN = "access_token"  # noqa: S105 - the name of a parameter
-_STREAMED = "/events"
-"""Suffix of the paths whose responses may be event streams."""
-
-_WAIT_STEP_SECONDS = 0.01
-_WITHIN_REACH = 1_000_000
-"""More events than a log can gain during the wait; the request fails at once beyond that."""
-
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-
 _HANDLERS = 512
 """Handlers whose body type is cached: more than one application has."""
 
 
-class _QueryToken(msgspec.Struct, frozen=True):
-    access_token: str | None = None
-
-
-class ApiRequest(litestar.Request[None, None, Any]):
+class ApiRequest(AuthenticatedRequest):
     """A request to one version of the API; `of_version` returns its class."""
 
     version: ClassVar[ApiVersion]
 
-    _caller: Caller | None = None
-    _reader: Reader | None = None
     _content: bytes | None = None
+    _reason: str | None = None
 
     @classmethod
     def of_version(cls, version: ApiVersion) -> type[ApiRequest]:
         """The request class of one version."""
         return type(f"ApiRequest{version.name.upper()}", (cls,), {"version": version})
 
-    @property
-    def services(self) -> Services:
-        """The services of the application, available after its start."""
-        services: Services = self.scope["litestar_app"].services  # type: ignore[attr-defined]
-        return services
-
-    def header(self, name: bytes) -> str | None:
-        """A header by its lower-case name; the last line if there are several."""
-        found = None
-        for key, value in self.scope["headers"]:
-            if key == name:
-                found = value.decode("latin-1")
-        return found
-
-    @property
-    def id(self) -> str:
-        """The request's id, which appears in its response, events and log lines."""
-        return request_id_of(self.scope)
-
-    # The caller
-
-    @property
-    def caller(self) -> Caller:
-        """The caller that the guard `logged_in` or `auditor` authenticated."""
-        assert self._caller is not None, "the handler has no guard"  # noqa: S101
-        return self._caller
-
-    @property
-    def reader(self) -> Reader:
-        """The reader, after the guard `logged_in` or `optional_login`."""
-        if self._reader is None:
-            self._reader = Reader(self.caller.state, self.caller.user)
-        return self._reader
-
-    async def current_state(self) -> State:
-        """The state at the position in Min-Event-Position, or at a later one.
-
-        Raises `PositionNotReached` if the log does not reach that position in time.
-        """
-        state = await self.services.journal.state()
-        wanted = self.header(b"min-event-position")
-        if wanted is None:
-            return state
-        if not _NUMBER.fullmatch(wanted) and wanted != "0":
-            raise Invalid(Fault("", "Min-Event-Position must be a position", where="header"))
-        deadline = time.monotonic() + self.services.wait_seconds
-        while state.position < int(wanted):
-            is_far = int(wanted) > state.position + _WITHIN_REACH
-            if is_far or time.monotonic() > deadline:
-                raise PositionNotReached(
-                    f"The log has reached position {state.position}, and Min-Event-Position asks "
-                    f"for {wanted}. Correct the header, or try again after that event was written."
-                )
-            await asyncio.sleep(_WAIT_STEP_SECONDS)
-            state = await self.services.journal.state()
-        return state
-
-    async def authenticate(self) -> Caller:
-        """Authenticate the caller by the access token (RFC 6750).
-
-        Raises `Unauthenticated`; a bad token is reported before any other error. Streams call this
-        repeatedly, because a session may end during a stream.
-        """
-        token = bearer(self.scope) or self._query_token()
-        if token is None:
-            raise Unauthenticated(NO_TOKEN)
-        clock = self.services.journal.clock
-        now = clock.seconds()
-        claims = self.services.tokens.claims(token, now)
-        state = await self.current_state()
-        user = user_of(state, claims, clock.second_end(now))
-        if user is None:
-            raise Unauthenticated("the session has ended")
-        self.scope["user"] = user.id
-        self._caller = Caller(state, user, claims.sid)
-        self._reader = None
-        return self._caller
-
-    async def authenticate_reader(self) -> Reader:
-        """Authenticate the caller if there is a token.
-
-        Raises `Unauthenticated` for a bad token.
-        """
-        if self.header(b"authorization") is not None or self._query_token() is not None:
-            await self.authenticate()
-        else:
-            self._reader = Reader(await self.current_state(), None)
-        return self.reader
-
-    async def authenticate_auditor(self) -> Caller:
-        """Authenticate an auditor; raises `Unauthenticated` and `Forbidden`."""
-        caller = await self.authenticate()
-        if "auditor" not in caller.user.roles:
-            raise Forbidden("only auditors may do this")
-        return caller
-
-    def _query_token(self) -> str | None:
-        """The token in the query (RFC 6750, section 2.3), for event streams only.
-
-        A browser's EventSource cannot send an Authorization header.
-        """
-        if (
-            b"access_token=" not in self.scope["query_string"]
-            or not self.scope["path"].endswith(_STREAMED)
-            or not self.accept_weights().get(EVENT_STREAM)
-        ):
-            return None
-        texts = query_texts(self.scope["query_string"])
-        tokens = {name: values for name, values in texts.items() if name == _TOKEN}
-        return from_texts(tokens, _QueryToken, "query").access_token
-
     # The content
-
-    def accept_weights(self, header: bytes = b"accept") -> dict[str, float]:
-        """The values of Accept, or of a similar header, with their weights."""
-        return parse_weights(self.scope["headers"], header)
 
     def preferred_type(self, *kinds: str) -> str | None:
         """The media type of ``kinds`` that the client prefers; ``None`` means JSON."""
         return preferred_type(self.accept_weights(), kinds)
 
-    async def resolve_as_of(self, state: State, as_of: int | str) -> int:
-        """The position of a point of the log, given as position or time; raises `Invalid`."""
+    async def resolve_as_of(self, state: State, as_of: int | str, name: str = "as_of") -> int:
+        """The position of a point of the log, given as position or time; raises `Invalid`.
+
+        ``name`` is that of the parameter.
+        """
         try:
             point = as_of if isinstance(as_of, int) else parse_point(as_of)
             return await self.services.history.position(point, state)
         except ValueError as error:
-            faults: Sequence[Fault] = [Fault("/as_of", f"{error} and not a position")]
+            faults: Sequence[Fault] = [Fault("", str(error))]
         except Invalid as error:
             faults = error.faults
         where: Where = "body" if self.method == "POST" else "query"
-        raise Invalid(*(msgspec.structs.replace(fault, where=where) for fault in faults))
+        raise Invalid(*(Fault(f"/{name}", fault.detail, where=where) for fault in faults))
 
     def media_type(self) -> str:
         """The declared media type, or the default of the version.
@@ -300,8 +166,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if not raw:
             return kind()
         texts = query_texts(raw)
-        if self.scope["path"].endswith(_STREAMED):
-            texts.pop(_TOKEN, None)
+        if self.may_stream:
+            texts.pop(TOKEN_PARAMETER, None)
         return from_texts(texts, kind, "query")
 
     def accepted_versions(self, found: Entity | Tombstone) -> frozenset[int] | None:
@@ -346,7 +212,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
             return None
         key = parse_key(header)
         match, none_match = conditions(self.scope["headers"])
-        head = (self.method, self.scope["path"], match or "", none_match or "")
+        head = [self.method, self.scope["path"], match or "", none_match or ""]
+        if reason := self.change_reason():
+            head.append(reason)
         return idempotency_key(caller, key, head, await self.content())
 
     async def first_result(self, caller: str) -> CommandResult | None:
@@ -357,7 +225,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
     async def first_results(self, caller: str, count: int) -> list[CommandResult] | None:
         """The results of an earlier equal request; see `Journal.first_results`."""
         key = await self.idempotency_key(caller)
-        return await self.services.journal.first_results(key, count)
+        return None if key is None else await self.services.journal.first_results(key, count)
 
     async def execute(self, command: Command, key_scope: str) -> CommandResult:
         """Execute a command, once for each idempotency key; see `Journal.execute`.
@@ -365,23 +233,35 @@ class ApiRequest(litestar.Request[None, None, Any]):
         ``key_scope`` is the owner of the keys: two scopes may use the same key.
         """
         key = await self.idempotency_key(key_scope)
-        return await self.services.journal.execute(command, self.id, key, self._session)
+        return await self.services.journal.execute(command, self._origin, key)
 
     async def execute_all(
         self, commands: Sequence[GroupedCommand], key_scope: str
     ) -> list[CommandResult]:
         """Execute commands, all or none; see `execute` and `Journal.execute_all`."""
         key = await self.idempotency_key(key_scope)
-        return await self.services.journal.execute_all(commands, self.id, key, self._session)
+        return await self.services.journal.execute_all(commands, self._origin, key)
+
+    async def execute_all_always(self, commands: Sequence[Command]) -> list[CommandResult]:
+        """Execute commands, all or none, without an idempotency key."""
+        return await self.services.journal.execute_all(commands, self._origin)
 
     async def execute_always(self, command: Command) -> CommandResult:
         """Execute a command without an idempotency key; see `Journal.execute`."""
-        return await self.services.journal.execute(command, self.id, session=self._session)
+        return await self.services.journal.execute(command, self._origin)
+
+    def change_reason(self) -> str:
+        """The text of Change-Reason, empty without one; raises `Invalid`."""
+        if self._reason is None:
+            header = self.header(HEADER)
+            self._reason = "" if header is None else parse_reason(header)
+        return self._reason
 
     @property
-    def _session(self) -> str | None:
-        """The session that must still exist when the command is written, if any."""
-        return None if self._caller is None else self._caller.session
+    def _origin(self) -> Origin:
+        """What the lines of a write record about the request."""
+        credential = "" if self._caller is None else self._caller.credential
+        return Origin(self.id, credential, self.change_reason())
 
 
 @lru_cache(_HANDLERS)

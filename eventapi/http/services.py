@@ -7,8 +7,12 @@ from typing import Any
 
 import msgspec
 
+from eventapi.accounts.export import ExportLimit
+from eventapi.accounts.keys import KeyUses
 from eventapi.accounts.service import Accounts
 from eventapi.commands.quota import NO_QUOTA, Quota
+from eventapi.followers.runner import Runner
+from eventapi.http.encoded_resources import EncodedResources
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.routes.search import CasefoldedTexts
 from eventapi.journal.journal import Journal
@@ -19,6 +23,8 @@ from eventapi.queries.subscriptions import LogWatcher
 from eventapi.resources.registry import Registry
 from eventapi.security.tokens import Tokens
 from eventapi.telemetry.metrics.exposition import Exposition
+from eventapi.webhooks.tasks import WebhookTasks
+from eventapi.witnesses.tasks import WitnessTasks
 from events.transparency.checkpoints import Checkpoints
 
 Details = Callable[[], Mapping[str, Any]]
@@ -27,8 +33,10 @@ Details = Callable[[], Mapping[str, Any]]
 class Services(msgspec.Struct, frozen=True):
     """The services of one application, injected into handlers.
 
+    ``base_url`` is the address that links to a person begin with; it never comes from a request.
     ``health`` returns the details of ``/health``. ``metrics`` returns `None` while metrics are off
-    or their files cannot be created.
+    or their files cannot be created. ``mail`` is `None` without a transport, and
+    ``witnesses`` without a policy.
     """
 
     journal: Journal
@@ -41,8 +49,15 @@ class Services(msgspec.Struct, frozen=True):
     checkpoints: Checkpoints
     rate_limiter: RateLimiter
     registry: Registry
+    key_uses: KeyUses
+    base_url: str
+    webhooks: WebhookTasks
     metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA
+    exports: ExportLimit = msgspec.field(default_factory=ExportLimit)
+    mail: Runner | None = None
+    witnesses: WitnessTasks | None = None
     orders: Orders = msgspec.field(default_factory=Orders)
+    encoded: EncodedResources = msgspec.field(default_factory=EncodedResources)
     casefolded_texts: CasefoldedTexts = msgspec.field(default_factory=CasefoldedTexts)

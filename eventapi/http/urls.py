@@ -11,7 +11,7 @@ from projections.state import State
 _VERSION_1: Final = ("/api/v1/", "/auth/", "/items/")
 _ACCOUNTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}")
-_TOKEN_ENDPOINTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/(login|refresh)")
+_TOKEN_ENDPOINTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/(login|refresh|login/second-factor)")
 
 PUBLIC_URL: Final = "public_url"
 """The key of the scope under which the setting PUBLIC_URL is stored, if it is set."""

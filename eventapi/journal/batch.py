@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Container, Sequence
+from typing import TypeAlias
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.declarations import declaration_of
 from eventapi.commands.resources import ResourceCommand
+from eventapi.journal.origin import Origin
 from eventapi.resources.declared import Declared
 from events.codec import encode
 from events.errors import (
@@ -29,7 +31,8 @@ from events.errors import (
 from events.messages.errors import KEY_MISSING
 from events.messages.server_log import UNDECIDED
 from events.record import Event, Record
-from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring, seal, unseal
+from events.sealing import KEY_BYTES, NONCE_BYTES, SALT_BYTES, Keyring, seal, unseal
+from events.vocabulary.resources import ResourceType
 from events.vocabulary.users import UserRegistered
 from projections.state import State
 from projections.tables.idempotency import Changed, IdempotencyRecord
@@ -87,19 +90,19 @@ class DependentCommand(msgspec.Struct, frozen=True):
 
 
 GroupedCommand = Command | DependentCommand
+_OfKind: TypeAlias = ResourceCommand | DependentCommand
 
 
 class PendingWrite(msgspec.Struct, eq=False):
     """Queued commands that are written all or none, with the caller's future.
 
-    ``session`` is the session of the request, if any.
+    Without commands, it only checks that the log could be written.
     """
 
     commands: Sequence[GroupedCommand]
-    requestid: str
+    origin: Origin
     future: asyncio.Future[list[CommandResult]]
     idempotency_key: IdempotencyKey | None = None
-    session: str | None = None
 
     def answer(self, answer: list[CommandResult] | Exception) -> None:
         """Complete the future, unless it is complete or its request was cancelled."""
@@ -170,6 +173,7 @@ class Batch:
         self._is_full = is_full
         self._state = state.stage_at(now, recent_refreshes)
         self._state.users.last_id = max(self._state.users.last_id, erased_number)
+        self._declared: set[ResourceType] = set()
         self._behind = state.position
         self._runtime = runtime
         self._source = state.last.source or f"urn:uuid:{runtime.new_uuid()}"
@@ -177,6 +181,8 @@ class Batch:
         self.keys = PendingKeys(keyring)
         self.revokes = True
         """Whether all decided events only take rights away."""
+        self.checks_room = False
+        """Whether a write without commands asks if there is room for one."""
         self.lines: list[bytes] = []
         self.records: list[Record] = []
         self.answers: list[tuple[PendingWrite, list[CommandResult] | Exception]] = []
@@ -188,7 +194,7 @@ class Batch:
         earlier command of the same batch.
         """
         try:
-            results = self._decide(write)
+            results = self._decide(write) if write.commands else self._check_room()
         except EventapiError as refusal:
             self.answers.append((write, refusal))
         except Exception as error:
@@ -198,9 +204,11 @@ class Batch:
             self.answers.append((write, results))
 
     def _decide(self, write: PendingWrite) -> list[CommandResult]:
-        if write.session is not None and write.session not in self._state.sessions.by_id:
-            # The session was valid when the request arrived, but ended while the write was queued.
-            raise Unauthenticated("the session has ended")
+        credential = write.origin.credential
+        if credential and not self._state.has_credential(credential):
+            # It was valid when the request arrived, but ended while the write was queued.
+            is_key = credential.startswith("keys/")
+            raise Unauthenticated(f"the {'API key' if is_key else 'session'} has ended")
         if write.idempotency_key is not None:
             last = self._state.last
             first = self._state.idempotency.valid(write.idempotency_key.key, self._time, last.time)
@@ -216,14 +224,14 @@ class Batch:
         lines = len(declarations) + len(write.commands)
         for decision in declarations:
             lines -= 1
-            self._stage(staged, decision, write.requestid, lines)
+            self._stage(staged, decision, write, lines)
         for part, command in enumerate(write.commands):
             lines -= 1
             # One line has the key: a repeated request finds its other lines right after it.
             key = write.idempotency_key if part == 0 else None
             try:
                 decision = _decision_of(command, staged)
-                result = self._stage(staged, decision, write.requestid, lines, key)
+                result = self._stage(staged, decision, write, lines, key)
             except Refusal as refusal:
                 refusal.part = part
                 raise
@@ -236,53 +244,65 @@ class Batch:
         self.records += staged.records
         return staged.results
 
+    def _check_room(self) -> list[CommandResult]:
+        self._use_room()
+        self.checks_room = True
+        return []
+
+    def _use_room(self) -> None:
+        """Note that the batch needs room beyond the reserve; raises `StorageFull` if full."""
+        if self._is_full:
+            raise StorageFull("no room for another event")
+        self.revokes = False
+
     def _missing_declarations(self, commands: Sequence[GroupedCommand]) -> list[Decision]:
         """The declarations that must stand before the events of some commands.
 
         Raises `UnknownKind` if the log has a declaration that this code cannot read.
         """
-        found: list[Decision] = []
-        resources = {
-            command.resource.kind: command.resource.type
-            for command in commands
-            if isinstance(command, ResourceCommand | DependentCommand)
-        }
-        for resource in resources.values():
+        found: dict[ResourceType, Decision] = {}
+        for command in commands:
+            if not isinstance(command, _OfKind):
+                continue
+            resource = command.resource.type
+            if resource in self._declared or resource in found:
+                continue
             if self._state.resources[resource.collection].resource is not resource:
                 raise UnknownKind(f"another version of this application changed {resource.kind}")
             decision = declaration_of(self._state.resources, resource)
-            if decision is not None:
-                found.append(decision)
-        return found
+            if decision is None:
+                self._declared.add(resource)
+            else:
+                found[resource] = decision
+        return list(found.values())
 
     def _stage(
         self,
         staged: _StagedWrite,
         decision: Decision,
-        requestid: str,
+        write: PendingWrite,
         remaining: int,
         idempotency_key: IdempotencyKey | None = None,
     ) -> CommandResult:
         """Encode the record of a decision, and apply it to the staged state."""
         state = staged.state
         if not decision.revokes:
-            if self._is_full:
-                raise StorageFull("no room for another event")
-            self.revokes = False
+            self._use_room()
         keys = staged.keys
         if isinstance(decision.event, UserRegistered):
             keys = PendingKeys(keys)
             keys.add(decision.sealedfor, self._runtime.random_bytes(KEY_BYTES))
         try:
-            position = state.position + 1
-            record = self._record(decision, position, keys, requestid, idempotency_key)
+            record = self._record(decision, state, keys, write.origin, idempotency_key)
+            drawn = self._runtime.random_bytes(NONCE_BYTES + SALT_BYTES)
             line, digest = encode(
                 record,
                 state.last.hash,
                 keys,
-                self._runtime.random_bytes(NONCE_BYTES),
+                drawn[:NONCE_BYTES],
                 remaining,
                 behind=self._behind if state.position > self._behind else None,
+                salt=drawn[NONCE_BYTES:],
             )
         except KeyError as error:
             raise VaultUnavailable(KEY_MISSING.fill(subject=error.args[0])) from None
@@ -298,30 +318,49 @@ class Batch:
     def _record(
         self,
         decision: Decision,
-        position: int,
+        state: State,
         keys: Keyring,
-        requestid: str,
+        origin: Origin,
         idempotency_key: IdempotencyKey | None,
     ) -> Record:
         """The record of a decision; its hash and end follow from its line."""
         key, sealed_request, sealed_for = "", "", decision.sealedfor
+        session, apikey = origin.session_and_key
+        reason = origin.reason
+        if reason and not hasattr(decision.event, "personal"):
+            reason = ""  # A declaration has no seal: the server adds it, whatever the reason.
+        if reason and not sealed_for:
+            sealed_for = _concerned_user(decision, state)
         if idempotency_key is not None:
             key, sealed_for = idempotency_key.key, sealed_for or decision.actor
             nonce = self._runtime.random_bytes(NONCE_BYTES)
             context = _request_context(self._source, decision.subject, key)
             sealed_request = seal(keys[sealed_for], nonce, idempotency_key.request, context)
         return Record(
-            position,
+            state.position + 1,
             self._source,
             decision.subject,
             self._time,
             decision.actor,
             decision.event,
             sealed_for,
-            requestid,
+            origin.requestid,
             idempotencykey=key,
             requesthash=sealed_request,
+            apikey=apikey,
+            session=session,
+            reason=reason,
         )
+
+
+def _concerned_user(decision: Decision, state: State) -> str:
+    """The user whose key seals the reason of an event without personal values.
+
+    It is the owner of the resource or the user of the account, and otherwise the actor.
+    """
+    record = Record(0, "", decision.subject, "", decision.actor, decision.event)
+    number = state.owner_of(record) or state.account_of(record)
+    return decision.actor if number is None else f"users/{number}"
 
 
 def _decision_of(command: GroupedCommand, staged: _StagedWrite) -> Decision:

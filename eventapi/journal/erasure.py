@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import msgspec
 
-from events.errors import EventapiError, StorageFull, VaultUnavailable
+from events.errors import EventapiError, MailNotRemoved, StorageFull, VaultUnavailable
 from events.log.port import EventLog
 from events.messages.erasures import highest_number, users_without_keys
-from events.messages.server_log import KEYS_NOT_DESTROYED
+from events.messages.server_log import KEYS_NOT_DESTROYED, MAILS_NOT_REMOVED
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vault.tombstones import VaultContents
@@ -49,16 +49,27 @@ def erasures_to_finish(
     return ErasuresToFinish(again, destroyed, highest_number(vault.tombstones))
 
 
-class KeyDestruction:
-    """Destroys the keys of erased users.
+Forget = Callable[[Collection[str]], Awaitable[None]]
+"""Removes what is kept about erased users, by their subjects; raises an `EventapiError`."""
 
-    ``pending`` has the subjects whose keys are not destroyed yet.
+
+async def forget_nothing(_: Collection[str]) -> None:
+    """Nothing is kept outside the log."""
+
+
+class KeyDestruction:
+    """Destroys the keys of erased users, and removes their mails.
+
+    ``pending`` has the subjects for whom that is not done yet, and ``failure`` the reason.
     """
 
-    def __init__(self, log: EventLog, vault: Vault) -> None:
+    def __init__(self, log: EventLog, vault: Vault, forget: Forget) -> None:
+        """``forget`` removes what is kept about erased users outside the log."""
         self.pending: set[str] = set()
+        self.failure: EventapiError | None = None
         self._log = log
         self._vault = vault
+        self._forget = forget
 
     async def finish(self, users: Iterable[User], destroyed: Collection[str]) -> None:
         """Destroy the remaining keys of all erased users. Raises on failure.
@@ -68,8 +79,10 @@ class KeyDestruction:
         erased = {user.subject for user in users if user.status == "erased"}
         unfinished = (erased - set(destroyed)) | self.pending
         if unfinished:
-            await self._destroy(unfinished)
-            self.pending.clear()
+            await self._destroy_keys(unfinished)
+        # Of all of them: another instance, which has no access to this outbox, may have erased one.
+        await self._forget(erased)
+        self.pending.clear()
 
     async def retry(self) -> None:
         """Destroy the pending keys; after a failure they stay pending.
@@ -78,12 +91,21 @@ class KeyDestruction:
         """
         try:
             await self._destroy(self.pending)
+        except MailNotRemoved as error:
+            self.failure = error
+            logger.warning(MAILS_NOT_REMOVED.fill(reason=error))
         except EventapiError as error:
+            self.failure = error
             logger.warning(KEYS_NOT_DESTROYED.fill(reason=error))
         else:
+            self.failure = None
             self.pending.clear()
 
     async def _destroy(self, subjects: Collection[str]) -> None:
+        await self._destroy_keys(subjects)
+        await self._forget(subjects)
+
+    async def _destroy_keys(self, subjects: Collection[str]) -> None:
         """Destroy keys, on a full disk with the space that the log keeps in reserve."""
         try:
             await self._vault.destroy(subjects)

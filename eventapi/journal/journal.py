@@ -38,19 +38,14 @@ from eventapi.journal.batch import (
 )
 from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
-from eventapi.journal.erasure import KeyDestruction, erasures_to_finish
+from eventapi.journal.erasure import Forget, KeyDestruction, erasures_to_finish, forget_nothing
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from eventapi.journal.origin import NO_ORIGIN, Origin
 from eventapi.journal.projection_failures import FailureReports
 from eventapi.journal.queue import WriteQueue
 from eventapi.journal.repeats import RepeatedRequests
 from eventapi.queries.history import History
-from events.errors import (
-    EventapiError,
-    LogFenced,
-    LogUnavailable,
-    LogUnreachable,
-    StorageFull,
-)
+from events.errors import EventapiError, LogFenced, LogUnavailable, LogUnreachable, StorageFull
 from events.log.port import Appender, EventLog, Head
 from events.messages.erasures import users_erased_again
 from events.messages.server_log import BATCH_FAILED, NEWER_KIND
@@ -73,11 +68,9 @@ from projections.state import State
 
 logger = logging.getLogger("eventapi.journal")
 
-
 CATCH_UP_FIRST_EVENTS = 10_000
 """A journal that is so many events behind catches up before it acquires the lock. Otherwise it
 would block other writers, and a database releases the lock of an idle connection."""
-
 DESTROY_RETRY_SECONDS = 1.0
 """The time after which the destruction of keys is tried again."""
 
@@ -97,10 +90,12 @@ class Journal:
         snapshots: Snapshots | None = None,
         instrumentation: Instrumentation = NO_INSTRUMENTATION,
         clock: LogClock | None = None,
+        forget: Forget = forget_nothing,
     ) -> None:
         """``on_fence`` is called when nothing may be written before a restart.
 
-        ``snapshots`` make a start faster; ``clock`` has a reference that outlives this process.
+        ``snapshots`` make a start faster; ``clock`` has a reference that outlives this process;
+        ``forget`` gets the users whose keys were destroyed.
         """
         self.snapshots = snapshots
         self._log = log
@@ -120,7 +115,7 @@ class Journal:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
-        self._destruction = KeyDestruction(log, vault)
+        self._destruction = KeyDestruction(log, vault, forget)
         self._erased_number = 0
         self._failures = FailureReports()
         self.erased_again: Sequence[str] = ()
@@ -167,7 +162,7 @@ class Journal:
         """Write commands during the start; raises if that fails."""
         if not commands:
             return
-        write = PendingWrite(commands, "", asyncio.get_running_loop().create_future())
+        write = PendingWrite(commands, NO_ORIGIN, asyncio.get_running_loop().create_future())
         for _, result in await self._write_batch([write], appender):
             if isinstance(result, Exception):
                 raise result
@@ -193,8 +188,13 @@ class Journal:
 
     @property
     def pending_destruction(self) -> frozenset[str]:
-        """Erased users whose keys are not destroyed yet; the journal keeps retrying."""
+        """Erased users whose keys or mails are still there; the journal keeps retrying."""
         return frozenset(self._destruction.pending)
+
+    @property
+    def destruction_failure(self) -> EventapiError | None:
+        """Why `pending_destruction` is not empty; `MailNotRemoved` if only mails are left."""
+        return self._destruction.failure
 
     @property
     def queued(self) -> int:
@@ -262,26 +262,25 @@ class Journal:
     async def execute(
         self,
         command: Command,
-        requestid: str = "",
+        origin: Origin = NO_ORIGIN,
         idempotency_key: IdempotencyKey | None = None,
-        session: str | None = None,
     ) -> CommandResult:
         """Decide and write one command; see `execute_all`."""
-        return (await self.execute_all([command], requestid, idempotency_key, session))[0]
+        return (await self.execute_all([command], origin, idempotency_key))[0]
 
     async def execute_all(
         self,
         commands: Sequence[GroupedCommand],
-        requestid: str = "",
+        origin: Origin = NO_ORIGIN,
         idempotency_key: IdempotencyKey | None = None,
-        session: str | None = None,
     ) -> list[CommandResult]:
         """Decide and write commands, all or none; return when they are durable.
 
-        With ``session``, only if that session has not ended when the commands are decided. Raises
-        `Refusal` if a rule forbids a command, `Overloaded` if the queue is full, and `StorageFull`,
-        `LogError`, `VaultUnavailable` or `ClockJumped` if nothing could be written. After any
-        error, nothing was acknowledged.
+        With the credential of an ``origin``, only if that has not ended when the commands are
+        decided. Raises `Refusal` if a rule forbids a command, `Overloaded` if the queue
+        is full, and `StorageFull`, `LogError`, `VaultUnavailable` or `ClockJumped` if nothing could
+        be written. After any error, nothing was acknowledged. Without commands, it takes its turn
+        and raises the error of the log or the queue that a write would get now.
 
         With ``idempotency_key``, a repeated request has no effect and gets the first results, also
         in another process and after a crash. Raises `IdempotencyKeyReused`, and
@@ -289,13 +288,11 @@ class Journal:
         """
         if self._task is None or self._closing:
             raise LogUnavailable("the journal is not open")
-        if not commands:
-            return []
         with self._repeats.running(idempotency_key):
-            future = self._queue.add(commands, requestid, idempotency_key, session)
+            future = self._queue.add(commands, origin, idempotency_key)
             with self._instrumentation.write():
                 results = await future
-            if idempotency_key is not None and results[0].replayed:
+            if idempotency_key is not None and results and results[0].replayed:
                 return await self._repeats.with_entities(results[0], len(commands))
             return results
 
@@ -384,6 +381,8 @@ class Journal:
 
     async def _append(self, batch: Batch, appender: Appender) -> None:
         if not batch.lines:
+            if batch.checks_room:
+                await appender.append((), appender.head)
             return
         if batch.keys:
             await self.vault.put(batch.keys.raw)

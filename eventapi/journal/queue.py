@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from eventapi.journal.batch import CommandResult, GroupedCommand, IdempotencyKey, PendingWrite
+from eventapi.journal.origin import Origin
 from events.errors import LogUnavailable, Overloaded
 
 
@@ -26,15 +27,14 @@ class WriteQueue:
     def add(
         self,
         commands: Sequence[GroupedCommand],
-        requestid: str,
+        origin: Origin,
         idempotency_key: IdempotencyKey | None,
-        session: str | None,
     ) -> asyncio.Future[list[CommandResult]]:
         """Add a write, and return the future of its results; raises `Overloaded`."""
         if len(self._writes) >= self._most:
             raise Overloaded("too many writes are waiting")
         future = asyncio.get_running_loop().create_future()
-        self._writes.append(PendingWrite(commands, requestid, future, idempotency_key, session))
+        self._writes.append(PendingWrite(commands, origin, future, idempotency_key))
         self._filled.set()
         return future
 

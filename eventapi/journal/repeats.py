@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
 
 from eventapi.journal.batch import CommandResult, IdempotencyKey, repeat_result
 from eventapi.queries.history import History
@@ -12,6 +13,8 @@ from events.record import Record, entity_number
 from events.sealing import Keyring
 from events.vocabulary.resources import Entity
 from projections.state import State
+
+_NOTHING: Final = nullcontext()
 
 
 class RepeatedRequests:
@@ -34,19 +37,19 @@ class RepeatedRequests:
         self._now = now
         self._running: set[str] = set()
 
-    @contextmanager
-    def running(self, idempotency_key: IdempotencyKey | None) -> Iterator[None]:
+    def running(self, idempotency_key: IdempotencyKey | None) -> AbstractContextManager[None]:
         """Execute the request with a key; raises `RequestInProgress` during another one."""
-        if idempotency_key is None:
-            yield
-            return
-        if idempotency_key.key in self._running:
+        return _NOTHING if idempotency_key is None else self._only_once(idempotency_key.key)
+
+    @contextmanager
+    def _only_once(self, key: str) -> Iterator[None]:
+        if key in self._running:
             raise RequestInProgress("a request with this Idempotency-Key is still running")
-        self._running.add(idempotency_key.key)
+        self._running.add(key)
         try:
             yield
         finally:
-            self._running.discard(idempotency_key.key)
+            self._running.discard(key)
 
     async def first_results(
         self, idempotency_key: IdempotencyKey, count: int
@@ -68,14 +71,21 @@ class RepeatedRequests:
         """Replayed results, each with the entity right after its record.
 
         ``first`` is that of the line with the key; an equal request has as many commands, so its
-        other lines follow. Raises `NotFound` if a user whose values are in the results is erased by
-        now, and `Overloaded` if that user has too many reads of the past.
+        other lines follow. Raises `NotFound`, with its ``part``, if a user whose values are in the
+        results is erased by now, and `Overloaded` if that user has too many reads of the past.
         """
         start = first.record.position
         records = [first.record]
         if count > 1:
             records += await self._history.records(range(start + 1, start + count))
-        return [await self._with_entity(record) for record in records]
+        results = []
+        for part, record in enumerate(records):
+            try:
+                results.append(await self._with_entity(record))
+            except NotFound as refusal:
+                refusal.part = part
+                raise
+        return results
 
     async def _with_entity(self, record: Record) -> CommandResult:
         entity = await self._history.entity_after(

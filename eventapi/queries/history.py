@@ -10,9 +10,11 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from events.codec import decode
+from eventapi.queries.opened import OpenedLine, open_line
+from events.codec import decode, parse
 from events.errors import Fault, Invalid, Overloaded
 from events.log.port import EventLog
+from events.log.search import last_position
 from events.record import START, Record, entity_number
 from events.sealing import Keyring
 from events.vault.port import Vault
@@ -45,7 +47,10 @@ _HASH = slice(-66, -2)
 """The place of the hash in a line."""
 
 _MAX_WAITING_STATES = 8
-"""Callers that may wait for a whole past state; each one takes the memory of a state."""
+"""Callers that may wait for a whole past state; each one takes the memory of a state.
+
+A caller takes one of these places at a time.
+"""
 
 _CONCURRENT_READERS = 4
 """Callers that read at once in a process."""
@@ -128,28 +133,34 @@ class History:
             if point > state.position:
                 raise Invalid(Fault("/as_of", f"the log ends at position {state.position}"))
             return point
-        # Times in a log never decrease, so a binary search finds the position.
-        low, high = 0, state.position
         if state.last.time <= point:
-            return high
-        while low < high:
-            middle = (low + high + 1) // 2
-            record = (await self.records([middle]))[0]
-            low, high = (middle, high) if record.time <= point else (low, middle - 1)
-        return low
+            return state.position
+        return await last_position(self._log, state.position, lambda time: time <= point)
+
+    async def position_before(self, point: int | str, state: State) -> int:
+        """The last position before a point: before a position, or before a time."""
+        if isinstance(point, int):
+            return max(point - 1, 0)
+        return await last_position(self._log, state.position, lambda time: time < point)
 
     async def entities_at(
         self, position: int, entities: Iterable[Entity | Tombstone], table: ResourceTable
     ) -> dict[int, Entity]:
         """Resources of a table that existed at a position, by number.
 
-        Reads the records of each resource backwards until all of its values are known.
+        A resource that has not changed since is returned as it is. Of another one the records are
+        read backwards until all of its values are known.
         """
-        searches = [
-            _Search(entity, table.versions.of(entity.version, upto=position), table.resource)
-            for entity in entities
-        ]
         past: dict[int, Entity] = {}
+        searches: list[_Search] = []
+        for entity in entities:
+            if not table.existed(entity, position):
+                continue
+            if isinstance(entity, Entity) and entity.version <= position:
+                past[entity.id] = entity
+                continue
+            positions = table.versions.of(entity.version, upto=position)
+            searches.append(_Search(entity, positions, table.resource))
         count = 1
         while searches := [one for one in searches if one.positions]:
             wanted = {at: one for one in searches for at in one.next_positions(count)}
@@ -181,16 +192,17 @@ class History:
         return State.empty(self._vocabulary()).stage().apply(record)
 
     @asynccontextmanager
-    async def state_at(self, position: int, *, read_models: bool = False) -> AsyncIterator[State]:
-        """The whole state at a position, folded from the nearest snapshot; one at a time.
+    async def state_at(
+        self, position: int, caller: int, *, read_models: bool = False
+    ) -> AsyncIterator[State]:
+        """The whole state at a position, folded from the nearest snapshot, for a user.
 
-        With ``read_models``, those that the snapshot does not have are folded as well. Raises `Overloaded`, and the errors of `replay`.
+        One is folded at a time. A user waits for a place until their other reads are done. With
+        ``read_models``, those that the snapshot does not have are folded as well. Raises
+        `Overloaded`, and the errors of `replay`.
         """
-        if self._wanted >= _MAX_WAITING_STATES:
-            raise Overloaded("too many states of the past are asked for")
-        self._wanted += 1
-        try:
-            async with self._folding:
+        with self.admit(caller):
+            async with self._callers[caller].lock, self._place(), self._folding:
                 yield await replay(
                     self._log,
                     Keyring(),
@@ -200,17 +212,49 @@ class History:
                     snapshots=self._snapshots,
                     defer_read_models=not read_models,
                 )
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Take a place of those who wait for a past state; raises `Overloaded`."""
+        if self._wanted >= _MAX_WAITING_STATES:
+            raise Overloaded("too many states of the past are asked for")
+        self._wanted += 1
+        try:
+            yield
         finally:
             self._wanted -= 1
 
+    def read(self, after: int, upto: int) -> AsyncIterator[list[bytes]]:
+        """The lines after a position up to another one, in runs; see `EventLog.read`."""
+        return self._log.read(after, upto)
+
+    def has_key(self, subject: str) -> bool:
+        """Whether what is sealed for a user can be decrypted."""
+        return subject in self._keyring
+
     async def line_at(self, position: int) -> bytes:
         """The line at a position, which must exist."""
-        (line,) = [line async for run in self._log.read(position - 1, position) for line in run]
+        (line,) = await self.lines([position])
         return line
+
+    async def lines(self, positions: Sequence[int]) -> list[bytes]:
+        """The lines at these ascending positions, which must exist."""
+        found: list[bytes] = []
+        for first, last, wanted in _runs(positions):
+            lines = [line async for run in self._log.read(first - 1, last) for line in run]
+            found += [lines[position - first] for position in wanted]
+        return found
 
     async def records(self, positions: Sequence[int]) -> list[Record]:
         """The records at these ascending positions; their ``end`` is 0."""
         return [record async for records in self.slices(positions) for record in records]
+
+    def open(self, line: bytes) -> OpenedLine:
+        """What is sealed on a line; nothing if its seal is broken."""
+        try:
+            return open_line(parse(line), self._keyring)
+        except ValueError:
+            return OpenedLine(None)  # `log verify --seals` reports a broken seal.
 
     async def slices(self, positions: Sequence[int]) -> AsyncIterator[list[Record]]:
         """As `records`, a bounded number at a time; the positions may also descend."""

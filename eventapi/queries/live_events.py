@@ -38,6 +38,10 @@ _MAX_LINES_BEHIND: Final = 4_096
 """The most lines that are distributed at once; beyond it all subscribers read the log."""
 
 
+_ENDINGS: Final = frozenset({b'"session.ended"', b'"key.revoked"'})
+"""The types of events that end a credential."""
+
+
 class _UnsharedData(msgspec.Struct):
     user: int
 
@@ -64,24 +68,23 @@ class Subscription:
     With a filter it gets the events that match. Otherwise it gets the events of the resources of
     one collection that its user owns or shares, or with ``reads_all`` of all of them. Lines after the
     position ``start`` are queued. The subscriber reads earlier lines, and lines that did not fit,
-    from the log. A stream that has ``ended`` lost a right: its client connects again.
+    from the log. ``credential`` is the subject of its session or API key, if it has one.
     """
 
     def __init__(
         self,
         user: int,
-        session: str,
+        credential: str,
         selection: EventFilter | None = None,
         *,
         collection: str = "",
         reads_all: bool = False,
     ) -> None:
         self.user = user
-        self.session = session
+        self.credential = credential
         self.selection = selection
         self.collection = collection
         self.reads_all = reads_all
-        self.ended = False
         self.start = 0
         self._pending: list[Line] = []
         self._pending_bytes = 0
@@ -142,7 +145,7 @@ class LiveEvents:
         self._of_collections: dict[str, set[Subscription]] = {}
         self._of_readers: dict[tuple[str, int], set[Subscription]] = {}
         self._by_user: dict[int, set[Subscription]] = {}
-        self._by_session: dict[str, set[Subscription]] = {}
+        self._by_credential: dict[str, set[Subscription]] = {}
         self._task: asyncio.Task[None] | None = None
         self._frontier = 0
         self.seen = 0
@@ -162,7 +165,7 @@ class LiveEvents:
         subscription.start = self._frontier
         indexes: list[tuple[dict[Any, set[Subscription]], Any]] = [
             (self._by_user, subscription.user),
-            (self._by_session, subscription.session),
+            (self._by_credential, subscription.credential),
         ]
         if subscription.reads_all:
             indexes.append((self._of_collections, subscription.collection))
@@ -252,14 +255,11 @@ class LiveEvents:
         if kind.endswith(b'.unshared"'):
             user = msgspec.json.decode(raw, type=_Unshared).data.user
             collection = subject[1:-1].decode().partition("/")[0]
-            losers = self._of_readers.get((collection, user), set())
-            for one in losers:
-                one.ended = True
-            return losers
+            return self._of_readers.get((collection, user), ())
         if kind.startswith(b'"user.'):
             return self._by_user.get(_number(subject), ())
-        if kind == b'"session.ended"':
-            ended = self._by_session.get(subject[len('"sessions/') : -1].decode(), ())
+        if kind in _ENDINGS:
+            ended = self._by_credential.get(subject[1:-1].decode(), ())
             # The event may end all sessions of the user.
             return {*ended, *self._by_user.get(_number(actor), ())}
         return ()

@@ -67,19 +67,16 @@ class Backwards(Sequence[int]):
 class Rows(Generic[T]):
     """The rows of a list in its order; ``find`` gets a row by its place's value."""
 
-    def __init__(self, places: Sequence[T], find: Callable[[T], Entity], key: SortKey) -> None:
+    def __init__(self, places: Sequence[T], find: Callable[[T], Entity]) -> None:
         self._places = places
         self._find = find
-        self._key = key
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def behind(self, cursor: Any) -> int:
-        """The index of the first row behind a sort key; 0 without one."""
-        if cursor is None:
-            return 0
-        return bisect_right(self._places, cursor, key=lambda place: self._key(self._find(place)))
+    def behind(self, cursor: Any, key: SortKey) -> int:
+        """The index of the first row behind the sort key of a cursor."""
+        return bisect_right(self._places, cursor, key=lambda place: key(self._find(place)))
 
     def part(self, start: int, end: int | None = None) -> list[Entity]:
         """The rows from one index to another."""

@@ -29,5 +29,5 @@ async def query_projection(
     failure = state.read_models.failures.get(projection.name)
     if position is None or position == state.position or (failure and failure.position <= position):
         return projection.answer(state.read_models, caller, parameters)
-    async with history.state_at(position, read_models=True) as then:
+    async with history.state_at(position, caller.id, read_models=True) as then:
         return projection.answer(then.read_models, caller, parameters)

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 
 from eventapi.resources.declared import Declared
+from eventapi.values.texts import value_of_text
 from eventapi.values.times import record_time
 from events.vocabulary.resources import Entity, Field
 
@@ -105,13 +106,9 @@ class Column(msgspec.Struct, frozen=True):
             return record_time(text.replace(" ", "+"), zone_needed=True)
         if self.type is str:
             return text
-        if self.type is bool and text not in {"true", "false"}:
-            raise ValueError("must be true or false")
         if self.type is dt.datetime:
             text = text.replace(" ", "+")
-        value = msgspec.convert(text, self.type, strict=False)
-        if self.type is int and str(value) != text:
-            raise ValueError("must be a whole number in digits")
+        value = value_of_text(text, self.type)
         if not _is_comparable(value):
             is_time = isinstance(value, dt.datetime)
             raise ValueError(

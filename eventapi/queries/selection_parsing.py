@@ -23,6 +23,7 @@ from eventapi.queries.selection import (
     Texts,
     without_none,
 )
+from eventapi.values.explanations import explain
 from events.errors import Fault
 
 _MAX_SORTS: Final = 8
@@ -118,13 +119,11 @@ def _test(column: Column, operator: str, text: str) -> Callable[[Any], bool]:
 
 
 def _plain(error: Exception, column: Column) -> str:
-    message = str(error)
-    if isinstance(error, msgspec.ValidationError) or not message.startswith("must"):
-        if column.is_time or column.type is dt.datetime:
-            return "must be an RFC 3339 time"
-        noun = getattr(column.type, "__name__", "value").lower()
-        return f"must be a value of the type {noun}"
-    return message
+    if column.is_time or column.type is dt.datetime:
+        return str(error) if str(error).startswith("must") else "must be an RFC 3339 time"
+    if isinstance(error, msgspec.ValidationError):
+        return explain(error, column.type, is_text=True).detail
+    return str(error)
 
 
 def _fault(parameter: str, detail: str) -> Fault:

@@ -15,6 +15,7 @@ import msgspec
 
 from events.codec import parse
 from events.log.port import EventLog
+from events.log.search import read_backwards
 
 _POLL_SECONDS: Final = 0.02
 """Other processes publish their events in shared memory, which has to be polled."""
@@ -147,12 +148,16 @@ class LogWatcher:
                 moved.set()
 
     async def lines(
-        self, after: int, upto: int, wanted: EventFilter = _ALL
+        self, after: int, upto: int, wanted: EventFilter = _ALL, *, descending: bool = False
     ) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
         """The lines after a position that match, each with its position, in runs.
 
-        A run may be empty.
+        A run may be empty. With ``descending`` they are newest first.
         """
+        if descending:
+            async for lines in read_backwards(self._log, after, upto):
+                yield [(at, line) for at, line in lines if wanted.is_all or wanted.matches(line)]
+            return
         position = after
         async for run in self._log.read(after, upto):
             numbered = zip(count(position + 1), run, strict=False)

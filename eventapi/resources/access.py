@@ -14,6 +14,7 @@ a share   whom it is shared with        whom it is shared with to write
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from eventapi.resources.declared import Declared
@@ -27,10 +28,17 @@ NO_ROLES: Final = frozenset({"owner", "users", "public"})
 
 
 def may_read(resource: Declared, state: State, user: User | None, one: Entity | Tombstone) -> bool:
-    """Whether a user may read a resource; ``None`` is a caller without a token."""
+    """Whether a user may read a resource; ``None`` is a caller without a token.
+
+    The resources of an erased owner are not readable.
+    """
+    if user is not None and one.owner == user.id:
+        return True
+    if isinstance(one, Tombstone) and _is_erased(state, one.owner):
+        return False
     if may_read_all(resource, user):
         return True
-    return user is not None and (one.owner == user.id or _share(resource, state, user, one) != "")
+    return user is not None and _share(resource, state, user, one) != ""
 
 
 def may_read_all(resource: Declared, user: User | None) -> bool:
@@ -84,14 +92,22 @@ def ever_readable_numbers(resource: Declared, state: State, user: User | None) -
     """The numbers of the resources, live or deleted, that a user may read, ascending."""
     table = state[resource.collection]
     if may_read_all(resource, user):
-        return sorted({*table.by_id, *table.deleted})
+        deleted = table.deleted.values()
+        return sorted(
+            [*table.by_id, *(one.id for one in deleted if not _is_erased(state, one.owner))]
+        )
     if user is None:
         return ()
     owned = {*table.by_owner[user.id], *table.ever_deleted(user.id)}
     return sorted(owned | _shared_with(resource, state, user))
 
 
-def _shared_with(resource: Declared, state: State, user: User) -> frozenset[int]:
+def _is_erased(state: State, owner: int) -> bool:
+    user = state.users.by_id.get(owner)
+    return user is not None and user.status == "erased"
+
+
+def _shared_with(resource: Declared, state: State, user: User) -> AbstractSet[int]:
     if not resource.shareable:
         return frozenset()
     return state[resource.collection].shared_with.get(user.id, frozenset())

@@ -1,35 +1,48 @@
-"""Values as a replay reads them from the log."""
+"""Values as a replay reads them from the log, and as responses show them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from eventapi.values.validation import explain
+from eventapi.values.explanations import explain
+from eventapi.values.times import time_text
 from events.errors import Invalid
 from events.vocabulary.resources import Field
 
 
 def in_utc(value: Any) -> Any:
     """A value with all times in it in UTC."""
+    return _with_times(value, lambda moment: moment.astimezone(UTC))
+
+
+def as_shown(value: Any) -> Any:
+    """A value with all times in it as texts of responses.
+
+    msgspec would leave out the microseconds if they are zero.
+    """
+    return _with_times(value, time_text)
+
+
+def _with_times(value: Any, change: Callable[[datetime], Any]) -> Any:
+    """A value in which each time is replaced by what a function makes of it."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC)
+        return change(value)
     if isinstance(value, list):
-        return [in_utc(one) for one in value]
+        return [_with_times(one, change) for one in value]
     if isinstance(value, dict):
-        return {name: in_utc(one) for name, one in value.items()}
+        return {name: _with_times(one, change) for name, one in value.items()}
     if isinstance(value, msgspec.Struct):
         names = value.__struct_fields__
-        return msgspec.structs.replace(
-            value, **{name: in_utc(getattr(value, name)) for name in names}
-        )
+        return replace(value, **{name: _with_times(getattr(value, name), change) for name in names})
     return value
 
 
-def as_read(field: Field, value: msgspec.Raw) -> Any:
+def as_read(field: Field, value: bytes) -> Any:
     """A value as a replay reads it from the log; raises `Invalid`."""
     try:
         return msgspec.json.decode(value, type=field.type)

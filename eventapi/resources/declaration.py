@@ -90,6 +90,10 @@ class Resource(msgspec.Struct, metaclass=_ResourceMeta):
     upcast: ClassVar[Any] = None
 
 
+CLASS_VARIABLES: Final = frozenset(Resource.__annotations__)
+"""Names that neither a field nor an action can have."""
+
+
 def action(function: Act) -> Act:
     """Declare a method as an action: it returns the new value, or raises `Refused`.
 

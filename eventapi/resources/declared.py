@@ -9,57 +9,41 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, UNSET
+from msgspec.structs import replace
 
 from eventapi.resources import fields as types
+from eventapi.resources.actions import Action, actions_of
 from eventapi.resources.as_read import as_read, in_utc
-from eventapi.resources.declaration import Access, Global, Resource, is_action
+from eventapi.resources.declaration import CLASS_VARIABLES, Access, Global, Resource, is_action
 from eventapi.resources.fingerprints import fingerprint_of_resource
 from eventapi.resources.schemas import declaration_of
 from eventapi.values.rules import Rules
 from events.errors import ConfigurationError
-from events.vocabulary.resources import VERBS, Content, Entity, Field, ResourceType, Unique
-from events.vocabulary.schemas import KIND_PATTERN
+from events.vocabulary.resources import Content, Entity, Field, ResourceType, Unique
+from events.vocabulary.schemas import KIND_PATTERN, SchemaDeclared
 from events.vocabulary.vocabulary import RESERVED_KINDS
 
-_PLAIN: Final = (str, bool, str | None, bool | None)
-"""Types whose values can only be themselves, so that no write has to read them back."""
-
 RESERVED_FIELDS: Final = frozenset({"id", "owner", "created_at", "updated_at", "version"})
-RESERVED_COLLECTIONS: Final = frozenset(
-    {
-        *("auth", "audit", "batch", "docs", "health", "log", "metrics", "openapi", "problems"),
-        *("projections", "schemas", "sessions", "users", "webhooks"),
-    }
-)
+RESERVED_COLLECTIONS: Final = RESERVED_KINDS | {
+    *("auth", "console", "docs", "health", "metrics", "openapi", "problems")
+}
 """Names of other paths, and of other subjects in the log."""
 
-RESERVED_ACTIONS: Final = VERBS | {"acted", "events", "history", "restore", "shares"}
-
-_CLASS_VARIABLES: Final = frozenset(Resource.__annotations__)
+_MAX_DECLARATION: Final = 64_000
+"""Bytes of a declaration: a line of the log without the rest of an event."""
 
 _NAME: Final = re.compile(KIND_PATTERN)
 _ROLE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-class Action(msgspec.Struct, frozen=True):
-    """An action: ``body`` is the Struct of its parameters, ``call`` the method.
-
-    ``needs_body``: a parameter has no default.
-    """
-
-    name: str
-    summary: str
-    description: str
-    body: type[msgspec.Struct]
-    call: Callable[..., Any]
-    needs_body: bool = False
+Contents = tuple[Content | None, Content | None]
+"""The sealed and the clear values of an event; ``None`` if there are none."""
 
 
 class Declared(msgspec.Struct, frozen=True, eq=False):
@@ -77,7 +61,6 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     shareable: bool
     actions: Mapping[str, Action]
     doc: str
-    is_plain: bool = True
     times: Sequence[str] = ()
 
     def __reduce__(self) -> Any:
@@ -94,27 +77,32 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         return self.type.collection
 
     @property
+    def missing(self) -> str:
+        """The text for a resource that does not exist, or that the caller may not see."""
+        return f"{self.cls.__name__} not found"
+
+    @property
     def names(self) -> Sequence[str]:
         """The names of the fields, as they are declared."""
         return self.cls.__struct_fields__
 
-    def contents(self, values: Mapping[str, Any]) -> tuple[Content, Content]:
+    def contents(self, values: Mapping[str, Any]) -> Contents:
         """The sealed and the clear content of a whole resource."""
         values = self._normal(values)
-        kind = self.type
-        return (
-            kind.content(**{field.name: values[field.name] for field in kind.sealed}),
-            kind.clear_content(**{field.name: values[field.name] for field in kind.clear}),
-        )
+        return self.type.make_content(values), self.type.make_clear_content(values)
 
-    def changes(self, values: Mapping[str, Any]) -> tuple[Content, Content]:
+    def changes(self, values: Mapping[str, Any]) -> Contents:
         """The sealed and the clear content that changes some values."""
         values = self._normal(values)
-        sealed, clear = self.type.changes, self.type.clear_changes
-        return (
-            sealed(**{name: values[name] for name in sealed.__struct_fields__ if name in values}),
-            clear(**{name: values[name] for name in clear.__struct_fields__ if name in values}),
-        )
+        return self.type.make_changes(values), self.type.make_clear_changes(values)
+
+    def changes_of_action(self, values: Mapping[str, Any], arguments: Any) -> Contents:
+        """As `changes`, and the arguments of an action, or `UNSET`, are sealed, too."""
+        sealed, clear = self.changes(values)
+        if sealed is None and arguments is UNSET:
+            return None, clear
+        changed = {} if sealed is None else msgspec.structs.asdict(sealed)
+        return self.type.arguments(**changed, arguments_=arguments), clear
 
     def _normal(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Values as a replay reads them, also those of a default or an action.
@@ -124,18 +112,16 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         if self.times:
             utc = {name: in_utc(values[name]) for name in self.times if name in values}
             values = {**values, **utc}
-        if self.is_plain:
-            return values
-        raw = msgspec.json.decode(msgspec.json.encode(values), type=dict[str, msgspec.Raw])
-        return {
-            field.name: as_read(field, raw[field.name])
-            for field in self.type.fields
-            if field.name in raw
-        }
+        found = values
+        for field in self.type.fields:
+            name = field.name
+            if name in values and type(values[name]) not in field.same:
+                found = {**found, name: as_read(field, msgspec.json.encode(values[name]))}
+        return found
 
     def value_of(self, entity: Entity) -> Resource:
         """The content of a resource, copied, as an instance of its class."""
-        return self.cls(**{name: deepcopy(getattr(entity, name)) for name in self.names})
+        return self.cls(**{name: types.as_declared(getattr(entity, name)) for name in self.names})
 
 
 def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:
@@ -160,6 +146,9 @@ def kind_of(cls: type) -> str:
 
 
 def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
+    actions = actions_of(cls)
+    if hasattr(cls, "__post_init__"):
+        raise types.TypeFault(types.NO_CODE)
     kind = kind_of(cls)
     collection = cls.collection or f"{kind}s"
     _check_names(kind, collection)
@@ -168,16 +157,17 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     fields: list[Field] = []
     for one in msgspec.structs.fields(cls):
         fields.append(_field(one, hints[one.name]))
-        strict[one.name] = _strict(one.name, hints[one.name])
+        strict[one.name] = types.strict_of(one.name, hints[one.name])
     if not fields:
         raise types.TypeFault("it has no field; add one, such as `name: str`")
     values: Any = msgspec.defstruct(cls.__name__, list(strict.items()))
     rules = Rules(values)
-    _check_defaults(fields, rules)
-    actions = _actions(cls)
+    fields = [_with_checked_default(field, rules) for field in fields]
     unique = _unique(cls, fields)
     _check_access(cls.access)
     declaration = None if built_in else declaration_of(kind, fields, strict, unique, actions)
+    if declaration is not None:
+        _check_size(declaration)
     doc = inspect.cleandoc(cls.__doc__ or "") if cls.__doc__ != Resource.__doc__ else ""
     return Declared(
         cls,
@@ -198,21 +188,8 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
         cls.shareable,
         actions,
         doc,
-        all(field.type in _PLAIN for field in fields),
         tuple(field.name for field in fields if _has_time(field.type)),
     )
-
-
-def _strict(name: str, hint: Any) -> Any:
-    """The type of a field's input; raises `TypeFault` for one that msgspec refuses."""
-    try:
-        strict = types.strict(hint)
-        msgspec.json.Decoder(strict)
-    except types.TypeFault as fault:
-        raise types.TypeFault(f"{name}: {fault}") from None
-    except (TypeError, ValueError) as error:
-        raise types.TypeFault(f"{name}: {error}; use another type or limit") from None
-    return strict
 
 
 def _check_names(kind: str, collection: str) -> None:
@@ -227,8 +204,10 @@ def _check_names(kind: str, collection: str) -> None:
 
 def _field(one: msgspec.structs.FieldInfo, hint: Any) -> Field:
     name = one.name
-    if name in RESERVED_FIELDS or name in _CLASS_VARIABLES:
+    if name in RESERVED_FIELDS or name in CLASS_VARIABLES:
         raise types.TypeFault(f"{name}: every resource has this already; use another name")
+    if is_action(one.default):
+        raise types.TypeFault(f"{name}: it is a field and an action; rename one of both")
     if one.encode_name != name:
         raise types.TypeFault(f"{name}: it has another name in JSON; name the field so")
     if name.startswith("_") or name.endswith("_"):
@@ -236,7 +215,8 @@ def _field(one: msgspec.structs.FieldInfo, hint: Any) -> Field:
             f"{name}: a name begins with a letter, and does not end with _; use another name"
         )
     try:
-        return Field(name, types.plain(hint), _default(one), types.is_clear(hint))
+        plain = types.plain(hint)
+        return Field(name, plain, _default(one), types.is_clear(hint), types.same_types(plain))
     except types.TypeFault as fault:
         raise types.TypeFault(f"{name}: {fault}") from None
 
@@ -254,13 +234,16 @@ def _default(one: msgspec.structs.FieldInfo) -> Any:
     return default
 
 
-def _check_defaults(fields: Sequence[Field], rules: Rules) -> None:
-    for field in fields:
-        if field.default is not UNSET:
-            for fault in rules.faults({field.name: field.default}):
-                raise types.TypeFault(
-                    f"{field.name}: the default {fault.detail}; change the default or the type"
-                )
+def _with_checked_default(field: Field, rules: Rules) -> Field:
+    """The field with its default as a replay reads it; raises `TypeFault`."""
+    if field.default is UNSET:
+        return field
+    for fault in rules.faults({field.name: field.default}):
+        raise types.TypeFault(
+            f"{field.name}: the default {fault.detail}; change the default or the type"
+        )
+    raw = msgspec.Raw(msgspec.json.encode(in_utc(field.default)))
+    return replace(field, default=as_read(field, raw))
 
 
 def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
@@ -269,7 +252,9 @@ def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
     if isinstance(cls.unique, str):  # type: ignore[unreachable]  # a frequent mistake
         raise types.TypeFault(f'unique is a text; write unique = ("{cls.unique}",)')
     for key in cls.unique:
-        names = (key,) if isinstance(key, str) else tuple(key)
+        names = (key,) if isinstance(key, str) else key
+        if not names or not isinstance(names, tuple):
+            raise types.TypeFault(f"unique has {key!r}; name a field, or a tuple of fields")
         for name in names:
             if name not in by_name:
                 raise types.TypeFault(
@@ -283,6 +268,18 @@ def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
     return tuple(found)
 
 
+def _check_size(declaration: SchemaDeclared) -> None:
+    """Raise `TypeFault` if the log cannot keep a declaration, which is on one line."""
+    size = len(msgspec.json.encode(declaration))
+    if size > _MAX_DECLARATION:
+        parts: Mapping[str, Any] = declaration.schema["properties"]
+        largest = max(parts, key=lambda name: len(msgspec.json.encode(parts[name])))
+        raise types.TypeFault(
+            f"{largest}: the JSON Schema of the class has {size:,} bytes, and one line of the log "
+            f"has room for {_MAX_DECLARATION:,}; use simpler types or fewer fields"
+        )
+
+
 def _check_access(access: Access) -> None:
     if not isinstance(access, Access):
         raise types.TypeFault('access is not an Access; write access = Access(read="users")')
@@ -291,55 +288,6 @@ def _check_access(access: Access) -> None:
             raise types.TypeFault(
                 f'access: {name} = "{who}" is not possible; use "owner" or a role'
             )
-
-
-def _actions(cls: type[Resource]) -> dict[str, Action]:
-    found = {}
-    for name in dir(cls):
-        method = inspect.getattr_static(cls, name)
-        if is_action(method):
-            found[name] = _action(cls, name, method)
-    return found
-
-
-def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Action:
-    if name in RESERVED_ACTIONS or not _NAME.search(name):
-        raise types.TypeFault(f"{name}: an action cannot have this name; use another one")
-    if inspect.iscoroutinefunction(method):
-        raise types.TypeFault(f"{name}: an action cannot wait; remove `async`")
-    text = inspect.getdoc(method) or ""
-    title = f"{cls.__name__}{''.join(word.capitalize() for word in name.split('_'))}"
-    body = parameters_of(method, name, title)
-    summary = text.partition("\n")[0].rstrip(".") or f"{name.replace('_', ' ').capitalize()}"
-    needs_body = any(field.required for field in msgspec.structs.fields(body))
-    return Action(name, summary, text or f"{summary}.", body, method, needs_body)
-
-
-def parameters_of(
-    method: Callable[..., Any], name: str, title: str, *, before: int = 1
-) -> type[msgspec.Struct]:
-    """A Struct of the keyword parameters of a method, behind ``before`` others.
-
-    Raises `TypeFault` for another parameter, and for a type that a field cannot have.
-    """
-    members: list[Any] = []
-    hints = types.hints_of(method)
-    for parameter in list(inspect.signature(method).parameters.values())[before:]:
-        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name not in hints:
-            raise types.TypeFault(
-                f"{name}: {parameter.name} must be a keyword parameter with a type, behind a `*`"
-            )
-        hint = _strict(f"{name}: {parameter.name}", hints[parameter.name])
-        has_default = parameter.default is not parameter.empty
-        members.append((parameter.name, hint, *([parameter.default] if has_default else [])))
-    return msgspec.defstruct(
-        title,
-        members,
-        frozen=True,
-        kw_only=True,
-        forbid_unknown_fields=True,
-        namespace={"__doc__": f"The parameters of {name}."},
-    )
 
 
 def _upcast(cls: type[Resource]) -> Callable[[dict[str, Any]], dict[str, Any]] | None:

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from eventapi.resources import fields as types
-from eventapi.resources.declared import kind_of, parameters_of
+from eventapi.resources.actions import parameters_of
+from eventapi.resources.declared import kind_of
 from eventapi.resources.fingerprints import fingerprint_of_module
 from eventapi.resources.projection import Caller, Projection
-from eventapi.values.validation import faults_of
+from eventapi.values.validation import struct_of_texts
 from events.errors import ConfigurationError, Invalid
 from events.vocabulary.schemas import is_name
 from projections.read_models import ReadModel, ReadModels
@@ -37,25 +38,13 @@ class DeclaredProjection(msgspec.Struct, frozen=True, eq=False):
         """The name in the path."""
         return self.model.name
 
-    @property
-    def query_type(self) -> type[msgspec.Struct]:
-        """The parameters of the query, and ``as_of``, for the document."""
-        return msgspec.defstruct(
-            f"{self.cls.__name__}Query",
-            [("as_of", str | msgspec.UnsetType, msgspec.UNSET)],
-            bases=(self.parameters,),
-            kw_only=True,
-        )
-
     def parse(self, texts: dict[str, str]) -> msgspec.Struct:
         """The parameters of a query string; raises `Invalid` with every fault."""
         try:
-            return msgspec.convert(texts, self.parameters, strict=False)
-        except msgspec.ValidationError:
-            faults = faults_of(texts, self.parameters, is_text=True)
-            raise Invalid(
-                *(msgspec.structs.replace(fault, where="query") for fault in faults)
-            ) from None
+            return struct_of_texts(texts, self.parameters)
+        except Invalid as error:
+            faults = (msgspec.structs.replace(fault, where="query") for fault in error.faults)
+            raise Invalid(*faults) from None
 
     def answer(self, read_models: ReadModels, caller: Caller, parameters: msgspec.Struct) -> Any:
         """What the query returns, from the read models of a State.
@@ -85,13 +74,22 @@ def _declared(cls: type[Projection]) -> DeclaredProjection:
             raise types.TypeFault(f"it has no method {method!r}; add one")
         if inspect.iscoroutinefunction(getattr(cls, method)):
             raise types.TypeFault(f"{method}: it cannot be async; write `def {method}`")
+    parameters = parameters_of(cls.query, "query", f"{cls.__name__}Query", before=2)
+    for one in msgspec.structs.fields(parameters):
+        if one.name == "as_of":
+            raise types.TypeFault("query: as_of: every query has this already; use another name")
+        if not types.hashable(types.plain(one.type)):
+            raise types.TypeFault(
+                f"query: {one.name}: a query string cannot have a list, dict or Struct; "
+                "use another type"
+            )
     text = inspect.cleandoc(cls.__doc__ or "") if cls.__doc__ != Projection.__doc__ else ""
     return DeclaredProjection(
         cls,
         _model(cls, name),
         text.partition("\n")[0].rstrip(".") or f"Query {name.replace('_', ' ')}",
         text,
-        parameters_of(cls.query, "query", f"{cls.__name__}Query", before=2),
+        parameters,
         _result(cls),
     )
 

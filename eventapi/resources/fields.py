@@ -2,7 +2,8 @@
 
 A field has two types. Input is decoded with the strict one: the declared type with the limits that
 apply to every text and number. Events are decoded with the plain one, without any limit, because a
-limit may be looser or tighter than it was when an event was written.
+limit may be looser or tighter than it was when an event was written. Both are as deep as Structs
+are nested. An action gets the declared Structs.
 """
 
 from __future__ import annotations
@@ -32,9 +33,18 @@ _SCALARS: Final = (
     *(bool, int, float, str, decimal.Decimal, uuid.UUID),
     *(dt.date, dt.datetime, types.NoneType),
 )
+_SAME: Final = frozenset({bool, int, str, dt.date, uuid.UUID, types.NoneType})
 _ALLOWED: Final = (
     "bool, int, float, str, Decimal, date, datetime, UUID, Enum, Literal, list, dict with str keys, "
     "a msgspec Struct, or one of them with None"
+)
+
+DECLARED: Final = "__declared__"
+"""The class member of a Struct with other limits that has the declared one."""
+
+NO_CODE: Final = (
+    "__post_init__: it is not possible, because a replay runs no code; limit the fields with Meta, "
+    "and remove it"
 )
 
 
@@ -55,6 +65,18 @@ def plain(hint: Any) -> Any:
 def strict(hint: Any) -> Any:
     """A type with the limits of every text and number; raises `TypeFault`."""
     return _mapped(hint, _with_limits, frozenset())
+
+
+def strict_of(name: str, hint: Any) -> Any:
+    """As `strict`, also for types that msgspec refuses; faults begin with the name."""
+    try:
+        found = strict(hint)
+        msgspec.json.Decoder(found)
+    except TypeFault as fault:
+        raise TypeFault(f"{name}: {fault}") from None
+    except (TypeError, ValueError) as error:
+        raise TypeFault(f"{name}: {error}; use another type or limit") from None
+    return found
 
 
 def _no_limits(scalar: Any, _: Sequence[Meta]) -> Any:
@@ -127,35 +149,65 @@ def _container(
 
 
 def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) -> Any:
-    """A Struct in a field: a subclass with limits for input, or the Struct itself."""
+    """A Struct in a field: a subclass with the limits of input, or with none."""
     if struct in seen:
         raise TypeFault(f"{struct.__name__} contains itself; name the type of the inner one")
+    if hasattr(struct, "__post_init__"):
+        raise TypeFault(f"{struct.__name__}: {NO_CODE}")
     for one in msgspec.structs.fields(struct):
         _mapped(one.type, scalar, seen | {struct})
-    return _limited(struct) if scalar is _with_limits else struct
+    return _with_fields(struct, scalar)
 
 
 @lru_cache(1_024)  # One subclass for all fields, or a JSON Schema would have two of one name.
-def _limited(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """A subclass of a Struct whose fields have the limits of input."""
+def _with_fields(struct: type[msgspec.Struct], scalar: Any) -> type[msgspec.Struct]:
+    """A subclass of a Struct with mapped scalars; itself if nothing changes."""
     field: Any = msgspec.field
     fields = [
         (
             one.name,
-            _mapped(one.type, _with_limits, frozenset({struct})),
+            _mapped(one.type, scalar, frozenset({struct})),
             field(name=one.encode_name, default=one.default, default_factory=one.default_factory),
         )
         for one in msgspec.structs.fields(struct)
     ]
+    is_input = scalar is _with_limits
+    hints = [one.type for one in msgspec.structs.fields(struct)]
+    if not is_input and [hint for _, hint, _ in fields] == hints:
+        return struct
+    options: dict[str, Any] = {"forbid_unknown_fields": True} if is_input else {}
     return msgspec.defstruct(
         struct.__name__,
         fields,
         bases=(struct,),
-        namespace={"__doc__": struct.__doc__},
+        namespace={"__doc__": struct.__doc__, DECLARED: struct},
         module=struct.__module__,
         kw_only=True,
-        forbid_unknown_fields=True,
+        **options,
     )
+
+
+def as_declared(value: Any) -> Any:
+    """A copy of a value whose Structs are those that the application declares."""
+    if isinstance(value, list):
+        return [as_declared(one) for one in value]
+    if isinstance(value, dict):
+        return {name: as_declared(one) for name, one in value.items()}
+    if isinstance(value, msgspec.Struct):
+        struct: Any = getattr(value, DECLARED, type(value))
+        return struct(
+            **{name: as_declared(getattr(value, name)) for name in struct.__struct_fields__}
+        )
+    return value
+
+
+def same_types(hint: Any) -> frozenset[type]:
+    """The classes whose values a replay reads from the log as they are written.
+
+    Values of others change: a float that was an int, a time of another zone, a text that is an enum.
+    """
+    parts = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+    return _SAME.intersection(parts)
 
 
 def hashable(hint: Any) -> bool:
@@ -168,7 +220,7 @@ def hashable(hint: Any) -> bool:
 
 
 def hints_of(kind: Callable[..., Any]) -> dict[str, Any]:
-    """The types of a class or of parameters; raises `TypeFault` for an unknown name."""
+    """The types of a class or of parameters; raises `TypeFault` for a bad annotation."""
     wanted: Any = kind
     if not isinstance(kind, type):
         hints = {name: hint for name, hint in kind.__annotations__.items() if name != "return"}
@@ -177,6 +229,22 @@ def hints_of(kind: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(wanted, include_extras=True)
     except NameError as error:
         raise TypeFault(f"{error}; import it, or define it above the class") from None
+    except Exception as error:
+        # With postponed annotations, a bad `Meta` is evaluated only here.
+        name = _bad_annotation(wanted)
+        raise TypeFault(f"{name}: {error}; use another type or limit") from None
+
+
+def _bad_annotation(cls: type) -> str:
+    """The name of the first annotation that cannot be evaluated."""
+    for base in cls.__mro__:
+        for name, hint in vars(base).get("__annotations__", {}).items():
+            namespace = {"__annotations__": {name: hint}, "__module__": base.__module__}
+            try:
+                typing.get_type_hints(type("One", (), namespace), include_extras=True)
+            except Exception:
+                return str(name)
+    return cls.__name__
 
 
 def parts_of(hint: Any) -> set[Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -80,7 +82,7 @@ def load_registry(modules: Sequence[str]) -> Registry:
     The working directory is searched as well. A class belongs to the module that defines it.
     """
     classes: list[Declaration] = []
-    for name in modules:
+    for name in dict.fromkeys(modules):
         module = _imported(name)
         found = [
             value
@@ -93,7 +95,7 @@ def load_registry(modules: Sequence[str]) -> Registry:
             raise ConfigurationError(
                 f"the module {name!r} declares no subclass of Resource or Projection"
             )
-        classes += found
+        classes += dict.fromkeys(found)  # A second name of a class declares nothing.
     return Registry(classes)
 
 
@@ -114,5 +116,16 @@ def _imported(name: str) -> ModuleType:
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"the module {name!r} cannot be imported: {type(error).__name__}: {error}"
+            f"the module {name!r} cannot be imported: {type(error).__name__}: {error}{_place(name, error)}"
         ) from error
+
+
+def _place(name: str, error: Exception) -> str:
+    """The line of a module at which its import failed, and the class around it."""
+    stem = name.rpartition(".")[2]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if stem in {path.stem, path.parent.name}:
+            inside = f", in {frame.name}" if frame.name.isidentifier() else ""
+            return f" ({path.name}, line {frame.lineno}{inside})"
+    return ""  # A syntax error names its line itself.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +18,18 @@ from events.errors import EventapiError
 from events.log.port import EventLog
 
 
+class Cosignatures(Protocol):
+    """The times of cosignatures, in seconds since 1970; 0 if there is none."""
+
+    @property
+    def times(self) -> Mapping[str, float]:
+        """The time of the newest cosignature of each witness."""
+
+    @property
+    def cosigned_at(self) -> float:
+        """The last time for which enough witnesses vouch."""
+
+
 class WorkerStats(msgspec.Struct, frozen=True):
     """The parts of one worker that have values to sample."""
 
@@ -27,15 +40,19 @@ class WorkerStats(msgspec.Struct, frozen=True):
     counts: RateLimitStorage
     signing: SigningCheck
     disk_free: Callable[[], int | None]
+    follower_lags: Callable[[], Mapping[str, int]]
+    witnesses: Cosignatures | None = None
 
     async def sample(self) -> Sample:
         """The current values; an error leaves out a value.
 
         Catches up with the log first, because an idle worker may be behind without any fault.
         """
-        sessions = None
+        sessions, given_up = None, 0
         with suppress(EventapiError):
-            sessions = len((await self.journal.state()).sessions.by_id)
+            state = await self.journal.state()
+            sessions = len(state.sessions.by_id)
+            given_up = sum(webhook.is_given_up for webhook in state.webhooks.by_id.values())
         redis = self.counts.redis
         return Sample(
             position=self.log.position,
@@ -50,4 +67,8 @@ class WorkerStats(msgspec.Struct, frozen=True):
             clock_drift=self.journal.clock.drift,
             clock_refuses=self.journal.clock.refuses,
             failed_projections=len(self.journal.failed_projections),
+            disabled_webhooks=given_up,
+            follower_lags=self.follower_lags(),
+            witness_times={} if self.witnesses is None else self.witnesses.times,
+            cosigned_at=None if self.witnesses is None else self.witnesses.cosigned_at,
         )

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from msgspec import UNSET, structs
-
 from eventapi.resources.declaration import Resource
-from eventapi.resources.declared import Declared, declare
+from eventapi.resources.declared import Contents, Declared, declare
 from eventapi.resources.items import Item
 from eventapi.testing.items import ITEM, ITEMS
 from events.record import Event
-from events.vocabulary.resources import Content, ResourceEvent, ResourceType
+from events.vocabulary.resources import ResourceEvent, ResourceType
 from events.vocabulary.vocabulary import Vocabulary
 
 Kind = type[Resource] | Declared
@@ -57,13 +55,7 @@ def _vocabulary(kinds: frozenset[ResourceType]) -> Vocabulary:
     return ITEMS if kinds == {ITEM.type} else Vocabulary(kinds)
 
 
-def parts_of(sealed: Content, clear: Content) -> dict[str, Any]:
-    """The two contents as members of an event; one without any value is left out."""
-    parts = {"personal": sealed, "clear": clear}
-    return {name: part for name, part in parts.items() if set_values_of(part)}
-
-
-def set_values_of(content: Content) -> dict[str, Any]:
-    """The values of a content that are set."""
-    found = structs.asdict(content)
-    return {name: value for name, value in found.items() if value is not UNSET}
+def parts_of(contents: Contents) -> dict[str, Any]:
+    """The two contents as members of an event."""
+    sealed, clear = contents
+    return {"personal": sealed, "clear": clear}

@@ -21,7 +21,7 @@ from msgspec import UNSET, structs
 from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Unshare, Update
 from eventapi.resources.declaration import Resource
 from eventapi.testing.given import Happened
-from eventapi.testing.kinds import Kind, declared_of, parts_of, set_values_of
+from eventapi.testing.kinds import Kind, declared_of, parts_of
 from events.vocabulary.resources import ResourceEvent
 
 Permission = Literal["read", "write"]
@@ -30,14 +30,14 @@ Permission = Literal["read", "write"]
 def created(content: Resource, number: int, /, owner: int) -> Happened:
     """The creation of resource ``number`` by user ``owner``."""
     kind = declared_of(type(content))
-    parts = parts_of(*kind.contents(structs.asdict(content)))
+    parts = parts_of(kind.contents(structs.asdict(content)))
     return _happened(kind, number, kind.type.created(owner, **parts))
 
 
 def updated(kind: Kind, number: int, /, **changes: Any) -> Happened:
     """Changes of a resource."""
     found = declared_of(kind)
-    return _happened(found, number, found.type.updated(**parts_of(*found.changes(changes))))
+    return _happened(found, number, found.type.updated(**parts_of(found.changes(changes))))
 
 
 def deleted(kind: Kind, number: int, /) -> Happened:
@@ -49,7 +49,7 @@ def deleted(kind: Kind, number: int, /) -> Happened:
 def restored(content: Resource, number: int, /, as_of: int) -> Happened:
     """The restoration of a resource's content at position ``as_of``."""
     kind = declared_of(type(content))
-    parts = parts_of(*kind.contents(structs.asdict(content)))
+    parts = parts_of(kind.contents(structs.asdict(content)))
     return _happened(kind, number, kind.type.restored(as_of, **parts))
 
 
@@ -75,11 +75,9 @@ def acted(
 ) -> Happened:
     """An action with ``arguments`` made these changes."""
     found = declared_of(kind)
-    sealed, clear = found.changes(changes)
     values = msgspec.to_builtins(dict(arguments or {})) or UNSET
-    personal = found.type.arguments(**set_values_of(sealed), arguments_=values)
-    event = found.type.actions[action](**parts_of(personal, clear))
-    return _happened(found, number, event)
+    parts = parts_of(found.changes_of_action(changes, values))
+    return _happened(found, number, found.type.actions[action](**parts))
 
 
 def create(content: Resource, /, caller: int) -> Create:

@@ -15,8 +15,8 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import NODEFAULT, Meta
 
+from eventapi.values.explanations import CHECK
 from eventapi.values.rules import PLAIN
-from eventapi.values.validation import CHECK
 
 Values = st.SearchStrategy[Any]
 

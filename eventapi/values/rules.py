@@ -11,9 +11,10 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
+from types import NoneType
 from typing import Annotated, Any, Final
 
 import email_validator
@@ -21,7 +22,8 @@ import msgspec
 from email_validator import EmailNotValidError, validate_email
 from msgspec import UNSET, Meta, inspect
 
-from eventapi.values.validation import CHECK, RULE, faults_of
+from eventapi.values.explanations import CHECK, RULE
+from eventapi.values.validation import faults_of
 from events.errors import Fault, Invalid
 from events.vocabulary.users import Role
 
@@ -36,7 +38,7 @@ _BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
 """Direction overrides make a text read as another one (CVE-2021-42574)."""
 
 # The look-ahead at the end refuses the newline that Python's `$` accepts.
-_ONE_LINE: Final = rf"^[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
+ONE_LINE: Final = rf"^[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TITLE: Final = rf"^(?=.*\S)[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 # Not `-` first, because commands parse such a name as an option. Existing users may have one.
@@ -138,6 +140,12 @@ def _password_fault(password: str) -> str | None:
     return None
 
 
+_VISIBLE_LINE: Final = {
+    RULE: "must be one line without control characters, and not blank",
+    CHECK: _title_fault,
+    PLAIN: True,
+}
+
 Username = Annotated[
     str,
     Meta(
@@ -178,7 +186,7 @@ FullName = Annotated[
     str,
     Meta(
         max_length=100,
-        pattern=_ONE_LINE,
+        pattern=ONE_LINE,
         description="A name.",
         examples=["John Doe"],
         extra={
@@ -186,6 +194,17 @@ FullName = Annotated[
             CHECK: _full_name_fault,
             PLAIN: True,
         },
+    ),
+]
+KeyName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=100,
+        pattern=_TITLE,
+        description="A name by which the user knows the key.",
+        examples=["nightly report"],
+        extra=_VISIBLE_LINE,
     ),
 ]
 Title = Annotated[
@@ -196,11 +215,7 @@ Title = Annotated[
         pattern=_TITLE,
         description="Not blank, no control characters.",
         examples=["First item"],
-        extra={
-            RULE: "must be one line without control characters, and not blank",
-            CHECK: _title_fault,
-            PLAIN: True,
-        },
+        extra=_VISIBLE_LINE,
     ),
 ]
 Description = Annotated[
@@ -234,6 +249,10 @@ class _UserValues(msgspec.Struct):
     full_name: FullName | None = None
 
 
+class _KeyValues(msgspec.Struct):
+    name: KeyName
+
+
 class _RoleValues(msgspec.Struct):
     role: Annotated[
         Role,
@@ -265,7 +284,11 @@ class Rules:
         given = msgspec.to_builtins(
             {name: value for name, value in values.items() if value is not UNSET}
         )
-        found = [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
+        found = [
+            fault
+            for fault in faults_of(given, self._kind)
+            if fault.kind != "missing" or fault.pointer.count("/") > 1
+        ]
         return found + [
             Fault(f"/{name}", detail)
             for name, value in values.items()
@@ -276,12 +299,18 @@ class Rules:
 Holds = Callable[[Any], bool]
 """Whether a value obeys its rule."""
 
+_WITHOUT_LIMITS: Final[Mapping[type[inspect.Type], type]] = {
+    inspect.BoolType: bool,
+    inspect.DateType: date,
+}
+"""Types all of whose values obey, unless they are of a subclass."""
+
+_STORABLE: Final = frozenset({bool, int, str, date, NoneType})
+
 
 def _rule(kind: Any) -> Holds:
-    """The rule of a type: fast for texts, truth values and literals."""
+    """The rule of a type: fast for texts, whole numbers, dates and literals."""
     info = inspect.type_info(kind)
-    if isinstance(info, inspect.BoolType):
-        return lambda value: type(value) is bool
     if isinstance(info, inspect.LiteralType):
         return partial(_is_among, frozenset((type(one), one) for one in info.values))
     is_optional = False
@@ -290,7 +319,7 @@ def _rule(kind: Any) -> Holds:
         is_optional = len(others) < len(info.types)
         info = others[0] if len(others) == 1 else info
     if not isinstance(info, inspect.Metadata) or not isinstance(info.type, inspect.StrType):
-        return partial(_is_decodable, msgspec.json.Decoder(kind).decode)
+        return _scalar_rule(kind, info, is_optional=is_optional)
     extra = info.extra or {}
     matches = re.compile(info.type.pattern or "").search
     shortest, longest = info.type.min_length or 0, info.type.max_length or sys.maxsize
@@ -307,6 +336,20 @@ def _rule(kind: Any) -> Holds:
         return matches(value) is not None and check(value) is None
 
     return holds
+
+
+def _scalar_rule(kind: Any, info: inspect.Type, *, is_optional: bool) -> Holds:
+    """The rule of a type that is no text: a fast test, then a decoder of JSON."""
+    decodes = partial(_is_decodable, msgspec.json.Decoder(kind).decode)
+    obeying = {_WITHOUT_LIMITS.get(type(info)), NoneType if is_optional else None}
+    info = info.type if isinstance(info, inspect.Metadata) else info
+    whole = range(0)
+    if isinstance(info, inspect.IntType) and {info.gt, info.lt, info.multiple_of} == {None}:
+        least, most = info.ge, info.le
+        whole = range(0) if least is None or most is None else range(least, most + 1)
+    return lambda value: (
+        type(value) in obeying or (type(value) is int and value in whole) or decodes(value)
+    )
 
 
 def _is_among(allowed: frozenset[tuple[type, Any]], value: Any) -> bool:
@@ -327,6 +370,8 @@ def _unstorable(value: Any) -> str | None:
 
     JSON and comparisons have no infinite numbers, nor is NaN one; times are stored in UTC.
     """
+    if type(value) in _STORABLE:
+        return None
     if isinstance(value, float | Decimal):
         is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
         return None if is_finite else "must be a finite number"
@@ -348,3 +393,4 @@ def _unstorable(value: Any) -> str | None:
 
 USER: Final = Rules(_UserValues)
 ROLE: Final = Rules(_RoleValues)
+KEY: Final = Rules(_KeyValues)

@@ -43,10 +43,24 @@ def record_time(text: str, *, zone_needed: bool) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def record_time_fault(text: str) -> str | None:
+    """The fault of a text that is no RFC 3339 time, if it is none."""
+    try:
+        record_time(text, zone_needed=True)
+    except ValueError:
+        return "must be an RFC 3339 time"
+    return None
+
+
 def moment(text: str) -> datetime:
     """Parse an RFC 3339 time, or a date as its start in UTC. Raises `ValueError`."""
     text = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
     return datetime.fromisoformat(record_time(text, zone_needed=True))
+
+
+def time_text(moment: datetime) -> str:
+    """A moment in a record's form."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def naive(time: str) -> str:
@@ -62,7 +76,10 @@ def parse_point(text: str) -> int | str:
     """
     if _POSITION.fullmatch(text):
         return int(text)
-    return record_time(_SPACE_FOR_PLUS.sub("+", text), zone_needed=True)
+    try:
+        return record_time(_SPACE_FOR_PLUS.sub("+", text), zone_needed=True)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a position nor an RFC 3339 time") from None
 
 
 def seconds_of(time: str) -> float:

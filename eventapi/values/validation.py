@@ -1,66 +1,35 @@
-"""Check input against a type, and report every fault in plain words.
+"""Check input against a type, and report every fault, at any depth.
 
-msgspec reports only the first fault, in the terms of a programmer. A type can add to this in
-``Meta(extra=...)``: `RULE` explains a pattern, and `CHECK` is a function that finds a fault which
-the type cannot express. Codes of faults are those of pydantic, because version 1 returns them.
+msgspec reports only the first fault, so the parts of a refused value are checked one by one.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
-from msgspec import inspect
 
-from events.errors import Fault
+from eventapi.values.explanations import (
+    CHECK,
+    NOUNS,
+    explain,
+    extras_of,
+    inspected,
+    pointer_of,
+    unknown_member,
+)
+from eventapi.values.texts import value_of_text
+from events.errors import Fault, Invalid
 
-RULE: Final = "rule"
-"""The meaning of a pattern, as the end of a sentence: ``must be one line``."""
-
-CHECK: Final = "check"
-"""A function that returns the fault of a value as a text, or ``None``."""
+S = TypeVar("S", bound=msgspec.Struct)
 
 Check = Callable[[Any], str | None]
 Convert = Callable[..., Any]
 """A function of a value and its ``type``, as `msgspec.convert` and `msgspec.json.decode` are."""
-
-_EXPECTED: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-_LENGTH: Final = re.compile(r"Expected `(\w+)` of length ([<>=]+) (\d+)")
-_BOUND: Final = re.compile(r"Expected `\w+` ([<>]=?) (\S+)")
-_MULTIPLE: Final = re.compile(r"Expected `\w+` that's a multiple of (\S+)")
-_MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
-_INVALID: Final = re.compile(
-    r"Invalid (?:RFC3339 encoded )?(date|datetime|uuid|decimal)\b", re.IGNORECASE
-)
-_PATH: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
-
-_NOUNS: Final = {
-    "str": "a string",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "object": "an object",
-    "array": "a list",
-    "null": "null",
-    "bytes": "base64",
-    "date": "a date such as 2026-01-31",
-    "datetime": "a time such as 2026-01-31T12:00:00Z",
-    "uuid": "a UUID",
-    "decimal": "a decimal number as a string",
-}
-_CODES: Final = {"object": "model_attributes_type", "array": "list_type"}
-_UNITS: Final = {"str": "character", "array": "element", "object": "member", "bytes": "byte"}
-_BOUNDS: Final = {
-    ">=": ("greater_than_equal", "must be at least"),
-    "<=": ("less_than_equal", "must be at most"),
-    ">": ("greater_than", "must be greater than"),
-    "<": ("less_than", "must be less than"),
-}
 
 
 def faults_of(
@@ -68,9 +37,20 @@ def faults_of(
 ) -> list[Fault]:
     """All faults of the members of a decoded object; ``kind`` is a Struct.
 
-    With ``is_text`` the members are texts of a query or a form, and numbers are converted.
+    With ``is_text`` the members are texts of a query or a form: see `value_of_text`.
     """
-    return _faults(value, kind, partial(msgspec.convert, strict=not is_text), is_text)
+    return _faults(value, kind, value_of_text if is_text else msgspec.convert, is_text)
+
+
+def struct_of_texts(texts: Mapping[str, str], kind: type[S]) -> S:
+    """A Struct of texts of a query or a form; raises `Invalid` with every fault."""
+    faults = faults_of(texts, kind, is_text=True)
+    if faults:
+        raise Invalid(*faults)
+    fields = (field for field in _fields(kind) if field.encode_name in texts)
+    return kind(
+        **{field.name: value_of_text(texts[field.encode_name], field.type) for field in fields}
+    )
 
 
 def faults_in_json(content: bytes, kind: type[msgspec.Struct]) -> list[Fault]:
@@ -89,9 +69,10 @@ def _faults(
     for field in _fields(kind):
         name = field.encode_name
         if name in members:
-            found += _faults_in(members[name], field, convert, is_text)
+            inner = _faults_in(members[name], field.type, convert, is_text)
+            found += _below(pointer_of(name), inner)
         elif field.required:
-            found.append(Fault(_pointer(name), "is required", "missing"))
+            found.append(Fault(pointer_of(name), "is required", "missing"))
     if kind.__struct_config__.forbid_unknown_fields:
         known = {field.encode_name for field in _fields(kind)}
         found += [unknown_member(name) for name in members if name not in known]
@@ -104,109 +85,131 @@ def failed_checks(value: msgspec.Struct) -> list[Fault]:
     for name, encode_name, check in _checks(type(value)):
         detail = _checked(check, getattr(value, name))
         if detail is not None:
-            found.append(Fault(_pointer(encode_name), detail))
+            found.append(Fault(pointer_of(encode_name), detail))
     return found
 
 
-def unknown_member(name: str, detail: str = "is not known here") -> Fault:
-    """The fault of a member that the type does not have."""
-    return Fault(_pointer(name), detail, "extra_forbidden")
-
-
-def explain(error: msgspec.ValidationError, kind: Any, *, is_text: bool = False) -> Fault:
-    """Convert msgspec's error about a value into a fault within that value."""
-    message = str(error)
-    path = _PATH.search(message)
-    pointer, infos = "", [_inspected(kind)]
-    if path:
-        message = message[: path.start()]
-        steps = [member or index for member, index in _STEP.findall(path[1])]
-        pointer = "".join(map(_pointer, steps))
-        for step in steps:
-            infos = [inner for info in infos for inner in _inner(info, step)]
-    if missing := _MISSING.match(message):
-        return Fault(pointer + _pointer(missing[1]), "is required", "missing")
-    if unknown := _UNKNOWN.match(message):
-        found = unknown_member(unknown[1])
-        return Fault(pointer + found.pointer, found.detail, found.kind)
-    code, detail = _words(message, infos, is_text)
-    return Fault(pointer, detail, code)
-
-
-def _inner(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
-    """The types of a part of a value."""
-    for one in _infos(info):
-        if isinstance(one, inspect.ListType):
-            yield one.item_type
-        elif isinstance(one, inspect.DictType):
-            yield one.value_type
-        elif isinstance(one, inspect.StructType):
-            yield from (field.type for field in one.fields if field.encode_name == step)
-
-
-def _words(  # noqa: PLR0911 - one a message
-    message: str, infos: Sequence[inspect.Type], is_text: bool
-) -> tuple[str, str]:
-    """The code and the text of a fault; ``infos`` are the types of the value."""
-    if expected := _EXPECTED.match(message):
-        wanted = expected[1].split(" | ")
-        nouns = " or ".join(_NOUNS.get(name, name) for name in wanted if name != "null")
-        code = _CODES.get(wanted[0], f"{wanted[0].replace('str', 'string')}_type")
-        if is_text:
-            return code.replace("_type", "_parsing"), f"must be {nouns}"
-        return code, f"must be {nouns}, not {_NOUNS.get(expected[2], expected[2])}"
-    if length := _LENGTH.match(message):
-        return _length(*length.groups())
-    if bound := _BOUND.match(message):
-        code, words = _BOUNDS[bound[1]]
-        return code, f"{words} {bound[2]}"
-    if multiple := _MULTIPLE.match(message):
-        return "multiple_of", f"must be a multiple of {multiple[1]}"
-    if message.endswith("out of range"):
-        return "value_error", "is a number that is too large"
-    if invalid := _INVALID.match(message):
-        kind = invalid[1].lower()
-        return f"{kind}_parsing", f"must be {_NOUNS[kind]}"
-    if message.startswith("Invalid enum value"):
-        values = [str(value) for info in infos for one in _infos(info) for value in _values(one)]
-        return "literal_error", f"must be {_choice(values)}"
-    if "matching regex" in message:
-        rules = [rule for info in infos for rule in _extras(info, RULE)]
-        return "string_pattern_mismatch", str(rules[0]) if rules else "must have another form"
-    return "value_error", message[:1].lower() + message[1:]
-
-
-def _length(kind: str, relation: str, size: str) -> tuple[str, str]:
-    unit = _UNITS.get(kind, "character") + ("s" if size != "1" else "")
-    prefix = "string" if kind == "str" else "too"
-    if relation == ">=":
-        code = "string_too_short" if prefix == "string" else "too_short"
-        words = "must not be empty" if size == "1" else f"must have at least {size} {unit}"
-        return code, words
-    code = "string_too_long" if prefix == "string" else "too_long"
-    return code, f"must have at most {size} {unit}"
-
-
-def _choice(values: Sequence[str]) -> str:
-    """Join values for the end of a sentence."""
-    *others, last = values
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _faults_in(
-    value: Any, field: msgspec.structs.FieldInfo, convert: Convert, is_text: bool
-) -> Iterator[Fault]:
-    pointer = _pointer(field.encode_name)
+def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterator[Fault]:
+    """All faults of a value, with pointers into it."""
+    error = converted = None
     try:
-        converted = convert(value, type=field.type)
-    except msgspec.ValidationError as error:
-        fault = explain(error, field.type, is_text=is_text)
-        yield Fault(pointer + fault.pointer, fault.detail, fault.kind)
-        return
-    for check in _extras(_inspected(field.type), CHECK):
+        converted = convert(value, type=hint)
+    except msgspec.ValidationError as caught:
+        error = caught
+    if error is not None or has_decimal(hint):
+        found = _faults_within(value, hint, convert, is_text)
+        if not found and has_decimal(hint) and _is_number(value, hint):
+            found = [Fault("", f"must be {NOUNS['decimal']}, not a number", "decimal_type")]
+        if not found and error is not None:
+            found = [explain(error, hint, is_text=is_text)]
+        if found:
+            yield from found
+            return
+    for check in extras_of(inspected(hint), CHECK):
         detail = _checked(check, converted)
         if detail is not None:
-            yield Fault(pointer, detail)
+            yield Fault("", detail)
+
+
+def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> list[Fault]:
+    """The faults inside an object or list, if the type has one kind of them."""
+    parts, kinds = _opened(value), [one for one in _alternatives(hint) if _has_parts(one[0])]
+    if parts is None or len(kinds) != 1:
+        return []
+    kind, limits = kinds[0]
+    arguments, found = get_args(kind), list[Fault]()
+    if isinstance(parts, list) and arguments and get_origin(kind) in {list, tuple}:
+        for index, part in enumerate(parts):
+            found += _below(f"/{index}", _faults_in(part, arguments[0], convert, is_text))
+    elif isinstance(parts, dict) and get_origin(kind) is dict:
+        for name, part in parts.items():
+            found += _below(pointer_of(name), _faults_of_name(name, arguments[0]))
+            found += _below(pointer_of(name), _faults_in(part, arguments[1], convert, is_text))
+    elif isinstance(parts, dict) and get_origin(kind) is None:
+        return _faults(parts, kind, convert, is_text)
+    return [*_faults_of_size(parts, limits), *found] if limits else found
+
+
+def _faults_of_size(parts: Any, limits: Sequence[msgspec.Meta]) -> Iterator[Fault]:
+    """The fault of a list or an object that is too short or too long."""
+    empty: Any = [None] * len(parts) if isinstance(parts, list) else dict.fromkeys(parts)
+    kind: Any = list[Any] if isinstance(parts, list) else dict[str, Any]
+    try:
+        msgspec.convert(empty, Annotated[(kind, *limits)])
+    except msgspec.ValidationError as error:
+        yield explain(error, kind)
+
+
+def _faults_of_name(name: str, hint: Any) -> Iterator[Fault]:
+    try:
+        msgspec.convert(name, type=hint)
+    except msgspec.ValidationError as error:
+        fault = explain(error, hint)
+        yield Fault("", f"has a name that {fault.detail}", fault.kind)
+
+
+def _below(pointer: str, faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Faults of a part of a value as those of the whole."""
+    for fault in faults:
+        yield Fault(pointer + fault.pointer, fault.detail, fault.kind)
+
+
+def _opened(value: Any) -> Any:
+    """The members of an object or the elements of a list; ``None`` for other values."""
+    if not isinstance(value, msgspec.Raw):
+        return value if isinstance(value, list | dict) else None
+    kinds: Mapping[bytes, Any] = {b"{": dict[str, msgspec.Raw], b"[": list[msgspec.Raw]}
+    kind = kinds.get(bytes(value)[:1])
+    return None if kind is None else msgspec.json.decode(value, type=kind)
+
+
+def _has_parts(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return not kind.__struct_config__.array_like
+    return get_origin(kind) in {list, tuple, dict}
+
+
+def _alternatives(
+    hint: Any, limits: Sequence[msgspec.Meta] = ()
+) -> Iterator[tuple[Any, Sequence[msgspec.Meta]]]:
+    """The types of a union, or the one type, each with its limits."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        metas = [one for one in hint.__metadata__ if isinstance(one, msgspec.Meta)]
+        yield from _alternatives(arguments[0], (*limits, *metas))
+    elif origin in {Union, UnionType}:
+        for one in arguments:
+            yield from _alternatives(one, limits)
+    else:
+        yield hint, limits
+
+
+@cache
+def has_decimal(hint: Any) -> bool:
+    """Whether values of a type may have decimal numbers.
+
+    msgspec reads them from JSON numbers, too, so they are checked one by one.
+    """
+    return _has_decimal(hint, frozenset())
+
+
+def _has_decimal(hint: Any, seen: frozenset[Any]) -> bool:
+    for kind, _ in _alternatives(hint):
+        inner: Iterable[Any] = get_args(kind) if get_origin(kind) in {list, dict} else ()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
+            inner = [field.type for field in _fields(kind)]
+        if kind is Decimal or any(_has_decimal(one, seen | {kind}) for one in inner):
+            return True
+    return False
+
+
+def _is_number(value: Any, hint: Any) -> bool:
+    """Whether a value is a number in JSON, where a type has only decimal ones."""
+    if any(kind in {int, float} for kind, _ in _alternatives(hint)):
+        return False
+    if isinstance(value, msgspec.Raw):
+        return bytes(value)[:1] in b"-0123456789"
+    return type(value) in {int, float}
 
 
 def _checked(check: Check, value: Any) -> str | None:
@@ -224,39 +227,5 @@ def _checks(kind: type[msgspec.Struct]) -> Sequence[tuple[str, str, Check]]:
     return [
         (field.name, field.encode_name, check)
         for field in _fields(kind)
-        for check in _extras(_inspected(field.type), CHECK)
+        for check in extras_of(inspected(field.type), CHECK)
     ]
-
-
-@cache
-def _inspected(kind: Any) -> inspect.Type:
-    return inspect.type_info(kind)
-
-
-def _infos(info: inspect.Type) -> Iterator[inspect.Type]:
-    """A type, and the types in it: members of a union, and the one below extras."""
-    yield info
-    if isinstance(info, inspect.Metadata):
-        yield from _infos(info.type)
-    elif isinstance(info, inspect.UnionType):
-        for one in info.types:
-            yield from _infos(one)
-
-
-def _extras(info: inspect.Type, name: str) -> Iterator[Any]:
-    for one in _infos(info):
-        if isinstance(one, inspect.Metadata) and one.extra and name in one.extra:
-            yield one.extra[name]
-
-
-def _values(info: inspect.Type) -> Sequence[Any]:
-    if isinstance(info, inspect.LiteralType):
-        return info.values
-    if isinstance(info, inspect.EnumType):
-        return [member.value for member in info.cls]
-    return ()
-
-
-def _pointer(name: str) -> str:
-    """A member as a step of a JSON pointer (RFC 6901)."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -143,7 +143,7 @@ class Database:
             yield connection
 
     async def insert_missing(
-        self, connection: AsyncConnection, table: Table, rows: Sequence[dict[str, str]]
+        self, connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
     ) -> None:
         """Insert rows, apart from those whose primary key exists."""
         if not rows:

@@ -18,12 +18,13 @@ _CREATE_ATTEMPTS: Final = 5
 _CREATE_RETRY_SECONDS: Final = 0.1
 """Creating tables fails while another process creates them, so it is tried again."""
 
-_metadata = MetaData()
+METADATA: Final = MetaData()
+"""All tables."""
 _32_BYTES = LargeBinary(32).with_variant(BINARY(32), "mysql", "mariadb")
 
 EVENTS: Final = Table(
     "eventapi_events",
-    _metadata,
+    METADATA,
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("line", LargeBinary(65_535), nullable=False),
 )
@@ -31,7 +32,7 @@ EVENTS: Final = Table(
 
 HEAD: Final = Table(
     "eventapi_head",
-    _metadata,
+    METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, nullable=False),
     Column("hash", _32_BYTES, nullable=False),
@@ -40,7 +41,7 @@ HEAD: Final = Table(
 
 KEYS: Final = Table(
     "eventapi_keys",
-    _metadata,
+    METADATA,
     Column("subject", String(64), primary_key=True),
     Column("key", _32_BYTES, nullable=False),
 )
@@ -48,7 +49,7 @@ KEYS: Final = Table(
 
 SIGNING: Final = Table(
     "eventapi_signing",
-    _metadata,
+    METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("vkey", String(255), nullable=False),
     Column("place", String(255), nullable=False),
@@ -59,11 +60,47 @@ SIGNING: Final = Table(
 
 TOMBSTONES: Final = Table(
     "eventapi_erased",
-    _metadata,
+    METADATA,
     Column("subject", String(64), primary_key=True),
     Column("fingerprint", String(64), primary_key=True),
 )
 """The SHA-256 of every destroyed key, in hex; empty if it is unknown."""
+
+FOLLOWERS: Final = Table(
+    "eventapi_followers",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("failing_since", String(32), nullable=False),
+    Column("status", String(255), nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+"""One row a follower: its progress (position -1 if none is stored), its holder, and until when."""
+
+PARKED: Final = Table(
+    "eventapi_parked",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", String(64), primary_key=True),
+    Column("since", String(32), nullable=False),
+    Column("due", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+"""One row a part of a record that the follower of that name tries again later."""
+
+FAILED_LOGINS: Final = Table(
+    "eventapi_failed_logins",
+    METADATA,
+    Column("window_start", String(32), primary_key=True),
+    Column("address_hash", String(64), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("failures", BigInteger, nullable=False),
+    Column("sealed", Text, nullable=False),
+)
+"""The counts of failed logins until they are in the log; subject and address as in the event."""
 
 _FIRST_ROWS: Final[tuple[tuple[Table, dict[str, Any]], ...]] = (
     (HEAD, {"id": 1, "position": 0, "hash": GENESIS}),
@@ -77,7 +114,7 @@ async def create_tables(engine: AsyncEngine) -> None:
     for _ in range(_CREATE_ATTEMPTS):
         with suppress(DBAPIError):
             async with engine.begin() as connection:
-                await connection.run_sync(_metadata.create_all)
+                await connection.run_sync(METADATA.create_all)
             break
         await asyncio.sleep(_CREATE_RETRY_SECONDS)
     for table, row in _FIRST_ROWS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -30,9 +31,17 @@ _SHOWN_OPTIONS: Final = frozenset({"db", "ssl", "sslmode", "user"})
 _PUBLIC_SCHEMES: Final = frozenset({"http", "https"})
 """An address of these without a user has no secret in it."""
 
+_PASSWORD: Final = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
+
 _WORD: Final = re.compile(r"[\w.~%+\-]*")
 _PLACE: Final = re.compile(r"([\w.\-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?(/[^\s#]*)?")
 """A host, its port and a path."""
+
+
+def database_id(url: str) -> str:
+    """16 hex digits for a database; its password and options may change."""
+    address, _, _ = _PASSWORD.sub(r"\1\2", url).partition("?")
+    return sha256(address.encode()).hexdigest()[:16]
 
 
 def database_fault(url: str) -> str | None:

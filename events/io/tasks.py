@@ -30,11 +30,18 @@ async def wait_uncancellable(work: asyncio.Future[Any]) -> None:
     work.exception()
 
 
-async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait for its end.
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for the end of all, even if the caller is cancelled.
 
-    The task is cancelled again and again, because a library may swallow a cancellation.
+    The tasks are cancelled again and again, because a library may swallow a cancellation.
     """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=_RECANCEL_SECONDS)
+    is_cancelled = False
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        try:
+            await asyncio.wait(running, timeout=_RECANCEL_SECONDS)
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        raise asyncio.CancelledError

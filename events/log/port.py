@@ -43,6 +43,9 @@ class Appender(Protocol):
         is as if the call had not been made. It does not suspend between publishing and returning,
         so the caller can update its own state before another task of its event loop reads it.
 
+        Without lines it checks, as far as the store can tell, that there is room for one: nothing is
+        written, and it raises as an append would.
+
         With ``revokes`` all lines are of events that only take rights away, and may use the
         reserve. Once it was used, other appends raise `StorageFull` until it can be refilled.
 

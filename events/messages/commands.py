@@ -53,6 +53,14 @@ NO_ROLE: Final = Message(
     "name one of {roles}, or the modules whose resources name it: --resources or EVENTAPI_RESOURCES",
 )
 
+# users export
+
+EVENTS_UNPROVEN: Final = Message(
+    "{count} events about {name} have no proof: they are after the newest checkpoint, if there is one",
+    "The log was only read. The export is complete: those lines have null as their proof.",
+    "`eventapi log checkpoint` signs a newer checkpoint; then export again",
+)
+
 # log show
 
 OPEN_WITH_JSON: Final = Message(
@@ -357,12 +365,24 @@ NO_TERMINAL: Final = Message(
     _UNCHANGED,
     "pipe the password in: `eventapi users create NAME EMAIL --password-stdin`",
 )
+NO_SECRET_KEY: Final = Message(
+    "there is no secret key in {path}, so no server would accept what this command makes",
+    _UNCHANGED,
+    "start the server, which makes one, or name its settings: --data DIR, EVENTAPI_SECRET_KEY",
+)
 ERASED_KEY_LEFT: Final = Message(
     "{name} is erased: the event is in the log and the account is gone. But the key of {subjects} "
     "could not be destroyed",
     "Older copies of the log can still be read with this vault. Writes continue.",
     "free disk space, or make the vault writable, and run `eventapi users erase --finish`; the next "
     "start of a server does the same",
+)
+ERASED_MAILS_LEFT: Final = Message(
+    "{name} is erased: the event is in the log, and the key of {subjects} is destroyed. But mails to "
+    "the user could not be removed",
+    "Writes continue. The outbox still contains the address of the user.",
+    "fix the permissions of the outbox, and run `eventapi users erase --finish`; the next start of a "
+    "server does the same",
 )
 
 # serve

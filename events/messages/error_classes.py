@@ -25,7 +25,8 @@ REFUSAL: Final = Message(
 NOT_FOUND: Final = Message(
     "it does not exist, or the caller may not see it",
     _REFUSED,
-    "check the name; `eventapi users list` shows every user",
+    "check the name or number; `eventapi users list`, `eventapi webhooks list` and "
+    "`eventapi log show` show them",
 )
 USERNAME_TAKEN: Final = Message(
     "another user has this username (upper and lower case count as equal)",
@@ -56,6 +57,16 @@ ACCOUNT_DISABLED: Final = Message(
     "an operator disabled the account",
     _REFUSED,
     "`eventapi users enable NAME`, if the user may log in again",
+)
+SECOND_FACTOR_REQUIRED: Final = Message(
+    "the account needs a code of its second factor",
+    _REFUSED,
+    "the client sends challenge and code: POST /auth/login/second-factor",
+)
+EMAIL_UNVERIFIED: Final = Message(
+    "the email address of the account is not verified",
+    _REFUSED,
+    "the user opens the link in the mail; POST /auth/email/verification sends another",
 )
 FORBIDDEN: Final = Message(
     "the user lacks the role that the request needs",
@@ -200,6 +211,28 @@ VAULT_UNAVAILABLE: Final = Message(
     "as the vault or a copy of it exists.",
     "fix the cause that the text names; if the vault is lost, put its newest copy back: "
     "`eventapi log restore --vault KEYS`",
+)
+FOLLOWERS_UNAVAILABLE: Final = Message(
+    "the progress of followers cannot be read or written",
+    "Requests and writes continue. Mail is sent when it works again, and none is lost.",
+    "free disk space, or fix the permissions of followers.sqlite or the network to the database; it is "
+    "retried automatically",
+)
+LEASE_LOST: Final = Message(
+    "another process runs the follower now",
+    "Requests and writes continue. Some mail may be sent twice, and none is lost.",
+    "nothing",
+)
+NOT_DELIVERED: Final = Message(
+    "an event could not be delivered",
+    "Requests and writes continue. Later deliveries wait, and none is lost.",
+    "fix the cause that is named; it is retried automatically",
+)
+MAIL_NOT_REMOVED: Final = Message(
+    "the mails of an erased user cannot be removed from the outbox",
+    "Writes continue, and the user is erased. The outbox still contains the user's address.",
+    "fix the permissions of the outbox; it is retried every second, and by "
+    "`eventapi users erase --finish`",
 )
 CLOCK_JUMPED: Final = Message(
     "the clock of this machine cannot be right",

@@ -186,7 +186,30 @@ CHECKPOINT_CONTRADICTED: Final = Message(
     SIGNING_SUSPENDED.next,
 )
 NOT_COSIGNED: Final = Message(
-    "no checkpoint of this log has been cosigned yet",
+    "no checkpoint of this log has been cosigned by enough witnesses yet",
     "Nothing was changed.",
-    "send `eventapi log checkpoint` to a witness, then `eventapi log checkpoint --cosigned FILE`",
+    "name witnesses in EVENTAPI_WITNESSES, and read the server's log; or send `eventapi log checkpoint` "
+    "to a witness yourself, then `eventapi log checkpoint --cosigned FILE`",
+)
+CHECKPOINT_NOT_COSIGNED: Final = Message(
+    "{checkpoint} is not cosigned by enough witnesses of the policy; valid cosignatures: {names}",
+    "The log was not checked. Nothing was changed.",
+    "get a newer one: http://SERVER/log/cosigned; if it has no cosignatures either, the log may show "
+    "different histories to different readers",
+)
+POLICY_UNUSABLE: Final = Message(
+    "the policy {path} cannot be used: {reason}",
+    "Nothing was changed, and no server runs with it.",
+    "correct the file; docs/witnesses.md has an example",
+)
+FOLLOWERS_FAILED: Final = Message(
+    "the progress of followers in {path} cannot be used: {reason}",
+    "Requests and writes continue. Mail is sent when it works again, and none is lost.",
+    "free disk space, or fix the permissions of {path}; if it is damaged: `rm {path}`, and the mails of the "
+    "last 24 hours may be sent again",
+)
+OUTBOX_FAILED: Final = Message(
+    "the mails of an erased user cannot be removed from {path}: {reason}",
+    "Writes continue, and the user is erased. The outbox still contains the user's address.",
+    "fix the permissions of {path}; it is retried every second, and by `eventapi users erase --finish`",
 )

@@ -244,6 +244,98 @@ SESSIONS_NOT_ENDED: Final = Message(
     _RETRIED,
 )
 
+# Followers and mail
+
+FOLLOWER_FAILED: Final = Message(
+    "the follower {name} could not handle the event at position {position:,}: {reason}",
+    "Requests and writes continue. Later events wait for this one, and nothing was lost.",
+    "fix the cause that is named; it is retried automatically, after pauses that become longer",
+)
+FOLLOWER_RECOVERED: Final = Message("the follower {name} works again", _FINE, _NOTHING)
+FOLLOWER_WAITS: Final = Message(
+    "the follower {name} waits: {reason}",
+    "Requests and writes continue, and nothing was lost.",
+    _RETRIED,
+)
+FOLLOWER_BEGINS_AGAIN: Final = Message(
+    "the log is not the one in which the follower {name} had reached position {position:,}",
+    "Requests and writes continue. The follower begins again, so it may repeat deliveries.",
+    "nothing, if an older log was restored",
+)
+PARKED_FAILED: Final = Message(
+    "the follower {name} could not retry the event at position {position:,}: {reason}",
+    "Requests and writes continue. Nothing waits for this event, and nothing was lost.",
+    _RETRIED,
+)
+PARKED_GIVEN_UP: Final = Message(
+    "the follower {name} gives the event at position {position:,} up: too many others are delayed",
+    "Requests and writes continue. If it is about a mail, the user does not get it.",
+    "find out why so many mails are delayed; the user can request another mail",
+)
+MAILS_NOT_REMOVED: Final = Message(
+    "mails of erased users are not removed yet: {reason}",
+    "Writes continue, and the users are erased. Until it succeeds, the outbox contains their addresses.",
+    "fix the permissions of the outbox; it is retried every second, and by "
+    "`eventapi users erase --finish`",
+)
+MAIL_NOT_REQUESTED: Final = Message(
+    "a mail that a user asked for was not requested: {reason}",
+    "Requests continue. The answer did not report it, because that would reveal the account.",
+    "fix the cause that is named; the user can request another mail",
+)
+MAIL_DELAYED: Final = Message(
+    "a mail to {user} about the event at position {position:,} is delayed: {reason}",
+    "Requests, writes and other mails continue. It is sent again for some days.",
+    "nothing, unless it happens to many users: then check the log of the mail server",
+)
+MAIL_DROPPED: Final = Message(
+    "a mail to {user} about the event at position {position:,} was dropped: {reason}",
+    "Requests and writes continue. The user does not get this mail.",
+    "check the address of the user: `eventapi users list`; the user can request another mail",
+)
+
+WEBHOOK_DISABLED: Final = Message(
+    "{webhook} was disabled: {reason}",
+    "Requests and writes continue. Events are not delivered to it; none is skipped once it is enabled.",
+    "`gone`: the receiver answered 410; `failing`: it failed for 5 days; mend the receiver, and enable "
+    "webhook: `PATCH /api/v2/webhooks/N` with `disabled` false",
+)
+
+# Witnesses
+
+WITNESS_FAILED: Final = Message(
+    "the witness {name} has not cosigned the checkpoint of the log: {reason}",
+    "Requests, writes and checkpoints continue, and nothing was lost.",
+    "fix the cause that is named; it is retried automatically, after pauses that become longer",
+)
+WITNESS_RECOVERED: Final = Message("the witness {name} cosigns again", _FINE, _NOTHING)
+WITNESS_CONTRADICTS: Final = Message(
+    "the witness {name} contradicts this log: {reason}",
+    "Writes and checkpoints continue. If the witness is right, events that were signed are missing "
+    "here or were changed, or another copy of the log signs with the same key.",
+    "was the log restored, or a copy of it started? Then see Restore in docs/operating.md. Otherwise "
+    "compare with the other witnesses, and ask the operator of this one",
+)
+COSIGNATURES_WAIT: Final = Message(
+    "the witnesses wait: {reason}",
+    "Requests and writes continue, and nothing was lost. The newest cosigned checkpoint grows older.",
+    _RETRIED,
+)
+
+# Failed logins
+
+FAILED_LOGINS_NOT_STORED: Final = Message(
+    "failed logins are counted in memory only: {reason}",
+    "Requests and writes continue. If this process ends, or too many names and addresses wait, their "
+    "counts are missing in the log.",
+    _RETRIED,
+)
+FAILED_LOGINS_NOT_RECORDED: Final = Message(
+    "failed logins are not written to the log yet: {reason}",
+    "Requests continue, and the counts are stored.",
+    _RETRIED,
+)
+
 # Workers, background work, limits and metrics
 
 WORKER_DIED: Final = Message(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -23,7 +24,17 @@ from events.messages.errors import (
     NOT_COSIGNED,
 )
 from events.messages.message import Message
-from events.transparency.signed_note import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
+from events.transparency.merkle import Range, inclusion_ranges
+from events.transparency.policy import Policy
+from events.transparency.signed_note import (
+    Consistency,
+    Inclusion,
+    Note,
+    Signature,
+    Signer,
+    TreeHead,
+    Verifier,
+)
 from events.transparency.signing.port import KEY_PREFIX, Recorder, SigningState, SigningStore
 from events.transparency.tree import Tree
 
@@ -34,11 +45,19 @@ _POLL_SECONDS: Final = 0.02
 class Checkpoints:
     """Signs checkpoints and makes proofs for one log.
 
-    ``behind_seconds`` is how long this instance may lag behind another one.
+    ``behind_seconds`` is how long this instance may lag behind another one. With a ``policy``, only
+    checkpoints that satisfy it count as cosigned.
     """
 
-    def __init__(self, tree: Tree, store: SigningStore, behind_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        store: SigningStore,
+        behind_seconds: float = 0.0,
+        policy: Policy | None = None,
+    ) -> None:
         self.tree = tree
+        self.policy = policy
         self._behind_seconds = behind_seconds
         self._store = store
         self._lock = asyncio.Lock()
@@ -68,10 +87,9 @@ class Checkpoints:
             if state.note is None or TreeHead.parse(state.note).size != size:
                 async with self._store.exclusive() as recorder:
                     state = await self._sign_published(recorder)
-        note = state.note
+        note = _newest(state)
         assert note is not None  # noqa: S101 - for the type checker
-        is_cosigned = state.cosigned is not None and state.cosigned.text == note.text
-        return state.cosigned if is_cosigned and state.cosigned is not None else note
+        return note
 
     async def _sign_published(self, recorder: Recorder) -> SigningState:
         """Sign and record a checkpoint of all published records, unless there is one."""
@@ -120,9 +138,23 @@ class Checkpoints:
 
     async def inclusion(self, position: int) -> Inclusion:
         """The proof that the record at an existing position is in the log."""
-        note = await self.current()
-        hashes = await self.tree.inclusion(position - 1, TreeHead.parse(note).size)
-        return Inclusion(position - 1, hashes, note)
+        return await (await self.proofs()).inclusion(position)
+
+    async def proofs(self) -> Proofs:
+        """Proofs in the checkpoint of all published records; raises as `current` does."""
+        return Proofs(self.tree, await self.current())
+
+    async def recorded_proofs(self) -> Proofs | None:
+        """Proofs in the newest checkpoint that was signed, if any was; signs nothing.
+
+        Raises `SigningSuspended` if the log does not continue it, and the errors of the store.
+        """
+        state = await self._store.read()
+        note = _newest(state)
+        if note is None:
+            return None
+        await self._require_continuation(state.head)
+        return Proofs(self.tree, note)
 
     async def consistency(self, old: int) -> Consistency:
         """The proof that the log still begins with its first ``old`` records.
@@ -135,17 +167,37 @@ class Checkpoints:
             raise Invalid(Fault("", f"the checkpoint is of {size} events"))
         return Consistency(old, await self.tree.consistency(old, size), note)
 
+    async def attest(self, statement: str) -> Signature:
+        """Sign a text that is not a checkpoint: it must begin with a brace.
+
+        Raises `SigningSuspended` as `current` does, and the errors of the store.
+        """
+        assert statement.startswith("{")  # noqa: S101 - a checkpoint begins with its origin
+        state = await self._store.read()
+        await self._require_signable(state)
+        if state.signer is None:
+            raise SigningSuspended(_key_missing(state))
+        (signature,) = state.signer.sign(statement).signatures
+        return signature
+
     # Witnesses
 
     async def cosign(self, content: str) -> Note:
+        """As `add_cosignatures`, for the text of a checkpoint."""
+        try:
+            given = Note.parse(content)
+        except ValueError as error:
+            raise Invalid(Fault("", str(error))) from None
+        return await self.add_cosignatures(given)
+
+    async def add_cosignatures(self, given: Note) -> Note:
         """Store the signatures of witnesses under a checkpoint of this log.
 
         Any checkpoint that this log's key signed is accepted, so the log may grow while its
         witnesses sign. A newer cosigned checkpoint is kept. Returns the newest one. Raises
-        `Invalid` if the content is not a checkpoint of this log.
+        `Invalid` if it is not a checkpoint of this log, or does not satisfy the policy.
         """
         try:
-            given = Note.parse(content)
             head = TreeHead.parse(given)
         except ValueError as error:
             raise Invalid(Fault("", str(error))) from None
@@ -158,21 +210,30 @@ class Checkpoints:
             if head.size > size or await self.tree.root(head.size) != head.root:
                 raise Invalid(Fault("", "this is not a checkpoint of this log"))
             known = state.cosigned
-            if known is not None and TreeHead.parse(known).size > head.size:
+            if (
+                known is not None
+                and TreeHead.parse(known).size > head.size
+                and self._is_cosigned(known)
+            ):
                 return known
             before = known.signatures if known is not None and known.text == given.text else ()
             own = signer.sign(given.text).signatures
-            more = [one for one in given.signatures if one not in (*own, *before)]
-            note = Note(given.text, [*(before or own), *more])
+            lines = [*own, *before, *given.signatures, *own]
+            note = Note(given.text, _last_of_each_key(lines))
+            if not self._is_cosigned(note):
+                raise Invalid(Fault("", "too few witnesses of the policy have cosigned it"))
             await recorder.record_cosigned(note)
         return note
 
     async def newest_cosigned(self) -> Note:
-        """The newest checkpoint that witnesses cosigned; raises `NotFound`."""
+        """The newest checkpoint that enough witnesses cosigned; raises `NotFound`."""
         note = (await self._store.read()).cosigned
-        if note is None:
+        if note is None or not self._is_cosigned(note):
             raise NotFound(NOT_COSIGNED)
         return note
+
+    def _is_cosigned(self, note: Note) -> bool:
+        return self.policy is None or self.policy.is_satisfied_by(note)
 
     # Decisions of an operator
 
@@ -211,3 +272,38 @@ class Checkpoints:
 
 def _key_missing(state: SigningState) -> Message:
     return LOG_KEY_MISSING.fill(name=state.signed_by or "that signed before")
+
+
+def _newest(state: SigningState) -> Note | None:
+    """The newest checkpoint, with the signatures of witnesses if it has any."""
+    note, cosigned = state.note, state.cosigned
+    return cosigned if note and cosigned and cosigned.text == note.text else note
+
+
+def _last_of_each_key(signatures: Iterable[Signature]) -> list[Signature]:
+    """The last signature of each key: a witness may sign a checkpoint many times."""
+    return [*{(one.name, one.box[:4]): one for one in signatures}.values()]
+
+
+class Proofs:
+    """Proofs that records are in the log, all in one checkpoint.
+
+    They share most of their hashes with the proof before, so they cost the least in the order of
+    the log.
+    """
+
+    def __init__(self, tree: Tree, checkpoint: Note) -> None:
+        self._tree = tree
+        self._checkpoint = checkpoint
+        self._roots: dict[Range, bytes] = {}
+        """The hashes of the last proof."""
+        self.size = TreeHead.parse(checkpoint).size
+
+    async def inclusion(self, position: int) -> Inclusion:
+        """The proof of the record at a position up to the size of the checkpoint."""
+        known = self._roots
+        self._roots = {
+            subtree: known.get(subtree) or await self._tree.subtree_root(*subtree)
+            for subtree in inclusion_ranges(position - 1, self.size)
+        }
+        return Inclusion(position - 1, list(self._roots.values()), self._checkpoint)

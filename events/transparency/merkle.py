@@ -6,7 +6,8 @@ A leaf is a line's bytes without its newline. This module only computes with has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 HASH_BYTES = 32
@@ -94,6 +95,23 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
             found.append((start, middle))
             start = middle
     return found[::-1]
+
+
+def uncovered_ranges(indexes: Sequence[int], size: int) -> Iterator[Range]:
+    """The largest subtrees without one of some leaves, from left to right.
+
+    Their roots and those leaves, whose indexes ascend, prove that all of the leaves are in the tree
+    of ``size`` leaves. It is the least that does, and there is nothing to add for a whole tree.
+    """
+    waiting = [(0, size, 0, len(indexes))]
+    while waiting:
+        start, end, first, last = waiting.pop()
+        if first == last:
+            yield start, end
+        elif end - start > 1:
+            middle = start + split(end - start)
+            between = bisect_left(indexes, middle, first, last)
+            waiting += [(middle, end, between, last), (start, middle, first, between)]
 
 
 def consistency_ranges(old: int, size: int) -> list[Range]:

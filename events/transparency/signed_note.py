@@ -41,7 +41,7 @@ class Verifier(msgspec.Struct, frozen=True):
         """Parse a verifier key, ``NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = vkey.strip().partition("+")
         number, _, data = rest.partition("+")
-        key = _decode_base64(data)
+        key = decode_base64(data)
         verifier = cls(name, key[1:])
         if key[:1] != _ED25519 or len(key) != 33 or verifier.id.hex() != number:
             raise ValueError(f"{vkey!r} is not a verifier key of Ed25519")
@@ -93,7 +93,7 @@ class Note(msgspec.Struct, frozen=True):
         found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n")[:-1]]
         if not blank or not lines.endswith("\n") or not found or None in found:
             raise ValueError("this is not a signed note")
-        signatures = [Signature(match[1], _decode_base64(match[2])) for match in found if match]
+        signatures = [Signature(match[1], decode_base64(match[2])) for match in found if match]
         return cls(text + "\n", signatures)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Signer:
         """Parse a private key, ``PRIVATE+KEY+NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = skey.strip().removeprefix(_PRIVATE).partition("+")
         number, _, data = rest.partition("+")
-        seed = _decode_base64(data)
+        seed = decode_base64(data)
         if not skey.startswith(_PRIVATE) or seed[:1] != _ED25519 or not _NAME.fullmatch(name):
             raise ValueError("this is not a private key of Ed25519")
         signer = cls(name, Ed25519PrivateKey.from_private_bytes(seed[1:]))
@@ -160,7 +160,7 @@ class TreeHead(msgspec.Struct, frozen=True):
         Raises `ValueError`.
         """
         origin, size, root, *_ = (*note.text.split("\n"), "", "")
-        digest = _decode_base64(root)
+        digest = decode_base64(root)
         if not origin or not _SIZE.fullmatch(size) or len(digest) != 32:
             raise ValueError("this is not a checkpoint")
         return cls(origin, int(size), digest)
@@ -185,7 +185,7 @@ class Inclusion(msgspec.Struct, frozen=True):
         word, _, number = index.partition(" ")
         if first != _PROOF or not blank or word != "index" or not _SIZE.fullmatch(number):
             raise ValueError("this is not a proof of inclusion")
-        return cls(int(number), list(map(_decode_base64, hashes)), Note.parse(note))
+        return cls(int(number), list(map(decode_base64, hashes)), Note.parse(note))
 
     def __str__(self) -> str:
         return f"{_PROOF}\nindex {self.index}\n{_lines(self.hashes)}\n{self.checkpoint}"
@@ -209,7 +209,7 @@ class Consistency(msgspec.Struct, frozen=True):
         word, _, number = old.partition(" ")
         if not blank or word != "old" or not _SIZE.fullmatch(number):
             raise ValueError("this is not a proof of consistency")
-        return cls(int(number), list(map(_decode_base64, hashes)), Note.parse(note))
+        return cls(int(number), list(map(decode_base64, hashes)), Note.parse(note))
 
     def __str__(self) -> str:
         return f"old {self.old}\n{_lines(self.hashes)}\n{self.checkpoint}"
@@ -219,7 +219,7 @@ def _lines(hashes: Sequence[bytes]) -> str:
     return "".join(f"{b64encode(digest).decode()}\n" for digest in hashes)
 
 
-def _decode_base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
     """Decode canonical base64 (RFC 4648, section 3.5); raises `ValueError`."""
     found = b64decode(text, validate=True)
     if b64encode(found).decode() != text:

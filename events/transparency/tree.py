@@ -74,7 +74,7 @@ class Tree:
 
     async def root(self, size: int) -> bytes:
         """The root of the first ``size`` leaves; the tree must have that many."""
-        return await self._root(0, size)
+        return await self.subtree_root(0, size)
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """The proof that leaf ``index`` is in the tree of ``size`` leaves."""
@@ -93,9 +93,9 @@ class Tree:
         return hashes[start : start + width]
 
     async def _roots(self, ranges: Sequence[Range]) -> list[bytes]:
-        return [await self._root(start, end) for start, end in ranges]
+        return [await self.subtree_root(start, end) for start, end in ranges]
 
-    async def _root(self, start: int, end: int) -> bytes:
+    async def subtree_root(self, start: int, end: int) -> bytes:
         """The root over leaves that form a subtree, or the right edge of one."""
         size = end - start
         if size < TILE:
@@ -106,7 +106,9 @@ class Tree:
         if size % unit == 0:
             return root_of(self._levels[level][start // unit : end // unit])
         middle = start + split(size)
-        return node_hash(await self._root(start, middle), await self._root(middle, end))
+        return node_hash(
+            await self.subtree_root(start, middle), await self.subtree_root(middle, end)
+        )
 
     async def _leaves(self, start: int, end: int) -> list[bytes]:
         """The hashes of leaves within one tile."""

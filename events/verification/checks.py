@@ -6,6 +6,8 @@ both agree. It does not explain a refusal: `events.verification.diagnosis` does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from events.codec import MAX_LINE_BYTES, check_link, check_seal
@@ -13,7 +15,7 @@ from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
-from events.vocabulary.vocabulary import Vocabulary
+from events.vocabulary.vocabulary import Vocabulary, is_undeclared
 from events.well_formed import check_well_formed, data_timestamps
 
 
@@ -41,19 +43,29 @@ class MissingKeys(msgspec.Struct):
         self.erased |= later.erased
 
 
+class CheckedLines(msgspec.Struct, frozen=True):
+    """The result of `check_lines`.
+
+    ``last`` is the record of the last line, with position, hash, source, time and end only.
+    ``declared`` are the declarations on the lines, after which another vocabulary may apply, and
+    ``undeclared`` the kinds that no declaration on the lines precedes: an earlier one must.
+    """
+
+    last: Record
+    declared: Sequence[tuple[SchemaDeclared, str]]
+    undeclared: frozenset[str]
+
+
 def check_lines(
     joined_lines: bytes,
     last: Record,
     keyring: Keyring,
     missing: MissingKeys | None,
     vocabulary: Vocabulary,
-) -> tuple[Record, list[tuple[SchemaDeclared, str]]]:
-    """The record of the last line, if all are intact and follow the record ``last``.
+) -> CheckedLines:
+    """Check that lines are intact and follow the record ``last``.
 
-    Also the declarations on the lines, after which another vocabulary may apply.
-
-    ``joined_lines`` are joined by newlines, without one at the end. The result has position, hash,
-    source, time and end only. Seals are opened with the keys in the keyring; lines without a key go
+    ``joined_lines`` are joined by newlines, without one at the end. Seals are opened with the keys in the keyring; lines without a key go
     into ``missing``, unless it is ``None``. Raises `ValueError`.
     """
     lines = joined_lines.split(b"\n")
@@ -63,6 +75,7 @@ def check_lines(
     time, end = last.time, last.end
     all_parsed = vocabulary.parse_all(joined_lines)
     declared: list[tuple[SchemaDeclared, str]] = []
+    kinds, undeclared = set[str](), set[str]()
     times = [parsed.time for parsed in all_parsed]
     if not all_timestamps_valid(times + data_timestamps(parsed.data for parsed in all_parsed)):
         raise ValueError("it has a time that does not exist")
@@ -83,8 +96,12 @@ def check_lines(
                 missing.record_line(parsed.sealedfor, parsed.subject, is_erasure, (position, end))
         if type(parsed.data) is SchemaDeclared:
             declared.append((parsed.data, parsed.subject.partition("/")[2]))
+            kinds.add(parsed.data.kind)
+        elif is_undeclared(parsed.data, kinds):
+            undeclared.add(parsed.data.resource.kind)
         end += len(line) + 1
-    return position_record(position, digest, source, time, end), declared
+    checked = position_record(position, digest, source, time, end)
+    return CheckedLines(checked, declared, frozenset(undeclared))
 
 
 def position_record(position: int, digest: bytes, source: str, time: str, end: int) -> Record:

@@ -29,7 +29,7 @@ from typing import ClassVar
 import msgspec
 from msgspec.structs import replace
 
-from events.codec import decode, link, parse
+from events.codec import check_seal, decode, link, parse
 from events.errors import DamagedLog, UnknownEvent
 from events.record import START, Line, Record, all_timestamps_valid
 from events.sealing import Keyring
@@ -37,7 +37,7 @@ from events.verification.checks import MissingKeys, check_lines
 from events.verification.report import Finding
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
-from events.vocabulary.vocabulary import Vocabulary
+from events.vocabulary.vocabulary import Vocabulary, is_undeclared
 from events.well_formed import check_well_formed, data_timestamps
 
 
@@ -88,29 +88,31 @@ Judgement = tuple[Mode, list[Finding]]
 class Seals(msgspec.Struct):
     """The keys for seals; ``missing`` collects users without one, if not ``None``.
 
-    ``vocabulary`` is that of the next line.
+    ``vocabulary`` is that of the next line, and ``kinds`` are those declared before it.
     """
 
     keyring: Keyring
     missing: MissingKeys | None
     vocabulary: Vocabulary
+    kinds: set[str] = set()
 
     def declare(self, declared: Iterable[tuple[SchemaDeclared, str]]) -> None:
         """Continue with the vocabulary after declarations."""
+        declared = list(declared)
         self.vocabulary = self.vocabulary.after_all(declared)
+        self.kinds.update(event.kind for event, _ in declared)
 
 
 def judge_line(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
     """Judge the line (without its newline) that begins at a byte offset."""
     for last in mode.candidates:
         try:
-            checked, declared = check_lines(
-                line, last, seals.keyring, seals.missing, seals.vocabulary
-            )
-            seals.declare(declared)
-            return Expecting(checked), []
+            checked = check_lines(line, last, seals.keyring, seals.missing, seals.vocabulary)
         except ValueError:
             continue
+        if checked.undeclared <= seals.kinds:
+            seals.declare(checked.declared)
+            return Expecting(checked.last), []
     return _diagnose(mode, line, offset, seals)
 
 
@@ -134,8 +136,11 @@ def _diagnose(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
             findings.append(Finding("unknown-event", last.position + 1, offset, str(error)))
             record = _stated_record(line, offset)
         else:
-            if flaw := _flaw(line, record, seals.vocabulary):
+            if flaw := _flaw(line, record, seals):
                 findings.append(Finding("damaged", record.position, offset, flaw))
+            elif is_undeclared(record.event, seals.kinds):
+                detail = f"position {record.position}: event type {record.event.type!r} is unknown"
+                findings.append(Finding("unknown-event", record.position, offset, detail))
             if isinstance(record.event, SchemaDeclared):
                 collection = record.subject.partition("/")[2]
                 seals.declare([(record.event, collection)])
@@ -191,13 +196,16 @@ def _discontinuity(
     return Unsure(mode.good, expected, candidates), [finding]
 
 
-def _flaw(line: bytes, record: Record, vocabulary: Vocabulary) -> str:
-    """The fault in the form of a line, or an empty text."""
+def _flaw(line: bytes, record: Record, seals: Seals) -> str:
+    """The fault in the form of a line or in what is sealed on it, or an empty text."""
     if not all_timestamps_valid([record.time]):
         return ""  # `_accept` reports it.
     try:
-        (typed,) = vocabulary.parse_all(line)
+        (typed,) = seals.vocabulary.parse_all(line)
         check_well_formed(line, typed, record.event.type)
+        cipher = seals.keyring.get(record.sealedfor)
+        if cipher is not None:
+            check_seal(typed, cipher, seals.vocabulary)
     except ValueError as error:
         return str(error)
     is_valid = all_timestamps_valid(data_timestamps([typed.data]))

@@ -39,7 +39,8 @@ class Segment(msgspec.Struct, frozen=True):
     """Intact lines that follow the record ``before``, up to ``last``.
 
     Both records have position, hash, source, time and end only. ``subtrees`` are those of the
-    Merkle tree, as far as `ScanOptions.leaves` asks for them.
+    Merkle tree, as far as `ScanOptions.leaves` asks for them. ``declared`` and ``undeclared`` as in
+    `CheckedLines`.
     """
 
     before: Record
@@ -47,6 +48,7 @@ class Segment(msgspec.Struct, frozen=True):
     subtrees: list[tuple[int, bytes]]
     missing_keys: MissingKeys
     declared: Sequence[tuple[SchemaDeclared, str]] = ()
+    undeclared: frozenset[str] = frozenset()
 
 
 class ScanOptions(msgspec.Struct, frozen=True):
@@ -79,12 +81,13 @@ def scan(path: Path, end: int, options: ScanOptions, processes: int = 1) -> Iter
     with path.open("rb") as file:
         starts = list(_segment_starts(file, end, options.segment_bytes))
     cuts = list(pairwise((*starts, end)))
-    last = START
+    last, kinds = START, set[str]()
     for segment in _scan_all(path, cuts, options, min(processes, len(cuts))):
         # A segment trusts the line before it, so compare that with the result of the segment before.
-        if segment is None or segment.before != last:
+        if segment is None or segment.before != last or segment.undeclared - kinds:
             return
         last = segment.last
+        kinds.update(event.kind for event, _ in segment.declared)
         yield segment
 
 
@@ -133,21 +136,24 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
     """The segment between two bytes, or ``None`` if it is not intact."""
     keyring, missing = keyring_of(options), MissingKeys()
     vocabulary, declared = options.vocabulary, list[tuple[SchemaDeclared, str]]()
+    undeclared = set[str]()
     with path.open("rb") as file:
         try:
             before = last = _record_before(file, start)
             tree = Frontier(before.position)
             for chunk in _chunks(file, start, end):
                 collected = None if options.keys is None else missing
-                last, found = check_lines(chunk, last, keyring, collected, vocabulary)
-                vocabulary = vocabulary.after_all(found)
-                declared += found
+                checked = check_lines(chunk, last, keyring, collected, vocabulary)
+                last = checked.last
+                undeclared |= checked.undeclared - {event.kind for event, _ in declared}
+                vocabulary = vocabulary.after_all(checked.declared)
+                declared += checked.declared
                 if tree.size < options.leaves:
                     for line in chunk.split(b"\n")[: options.leaves - tree.size]:
                         tree.add(leaf_hash(line))
         except ValueError:
             return None
-    return Segment(before, last, tree.subtrees, missing, declared)
+    return Segment(before, last, tree.subtrees, missing, declared, frozenset(undeclared))
 
 
 def _record_before(file: BinaryIO, start: int) -> Record:

@@ -43,13 +43,13 @@ _LINES_PER_PROGRESS = 4096
 def verify(
     path: Path,
     *,
+    vocabulary: Vocabulary,
     checkpoint: TreeHead | None = None,
     keys: Mapping[str, bytes] | None = None,
     erased: Collection[str] = (),
     progress: Callable[[int], None] | None = None,
     processes: int | None = None,
     segment_bytes: int = SEGMENT_BYTES,
-    vocabulary: Vocabulary | None = None,
 ) -> Report:
     """Verify the log file at ``path``, with the mark beside it if there is one.
 
@@ -57,15 +57,15 @@ def verify(
     vault, by user (``users/7``), each seal must open if its key is among them, and only users that
     are erased, in the log or in ``erased``, may be without one. ``processes`` is the number of
     worker processes, by default one a core. ``segment_bytes`` is the size of the parallel scan's
-    segments; 0 switches the scan off, and the report is the same. Of resources outside the
-    ``vocabulary`` only the verbs are checked.
+    segments; 0 switches the scan off, and the report is the same. Resources outside the
+    ``vocabulary`` must be declared in the log, and only their verbs are checked.
 
     ``progress`` is called now and then with the number of bytes judged so far. Raises `OSError` if
     the file cannot be read.
     """
     progress = progress or _ignore_progress
     leaves = checkpoint.size if checkpoint else 0
-    options = ScanOptions(vocabulary or Vocabulary(), leaves, keys, segment_bytes)
+    options = ScanOptions(vocabulary, leaves, keys, segment_bytes)
     with path.open("rb") as file:
         # The size is read before the mark, so that bytes past the mark were not published in
         # between; and again after it, so that bytes that are still absent then are really gone.

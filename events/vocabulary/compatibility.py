@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from events.vocabulary.schemas import SchemaDeclared
@@ -24,6 +25,8 @@ _MAX_DEPTH: Final = 16
 _NO_BOUND: Final = float("inf")
 
 Schema = Mapping[str, Any]
+Path = tuple[str, ...]
+"""The names of a field and of those around it."""
 
 
 def unreadable(
@@ -55,6 +58,54 @@ def unreadable(
             if not any(_implies(other, key) for other in old.unique)
         ]
     return reasons
+
+
+def changed_defaults(
+    declared: Sequence[SchemaDeclared], new: SchemaDeclared, renamed: Mapping[str, str]
+) -> list[str]:
+    """The fields whose default changes what older events say, as in `unreadable`.
+
+    Events before the declaration that added a field lack it, and are read with its default. So that
+    must stay the one of then. An upcast is no cure, because it cannot tell an event that lacks the
+    field from a change of other fields.
+    """
+    olds = [_with_new_names(one, renamed).schema for one in declared]
+    before = [_members(old, old) for old in olds]
+    return [
+        f"{'.'.join(path)}: the default was {msgspec.json.encode(was).decode()}, and older events "
+        "without the field are read with it; give it this default again"
+        for path, schema in _members(new.schema, new.schema).items()
+        if "default" in schema
+        and (was := _default_of_added(path, before, schema["default"])) != schema["default"]
+    ]
+
+
+def _default_of_added(path: Path, before: Sequence[Mapping[Path, Schema]], default: Any) -> Any:
+    """The default with which a field was added to a kind, if it was added later."""
+    is_missing = False
+    for members in before:
+        if path in members:
+            return members[path].get("default", default) if is_missing else default
+        is_missing = is_missing or not path[:-1] or path[:-1] in members
+    return default
+
+
+def _members(
+    schema: Schema, root: Schema, path: Path = (), depth: int = 0
+) -> Mapping[Path, Schema]:
+    """The schemas of all fields by their paths, also of those in lists and objects."""
+    found: dict[Path, Schema] = {}
+    if depth > _MAX_DEPTH:
+        return found
+    schema = _resolved(schema, root)
+    parts = (*schema.get("anyOf", ()), schema.get("items"), schema.get("additionalProperties"))
+    for part in parts:
+        if isinstance(part, Mapping):
+            found |= _members(part, root, path, depth + 1)
+    for name, part in schema.get("properties", {}).items():
+        found[*path, name] = part
+        found |= _members(part, root, (*path, name), depth + 1)
+    return found
 
 
 def _name_clashes(old: Schema, renamed: Mapping[str, str]) -> Iterator[str]:

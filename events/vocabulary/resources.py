@@ -16,7 +16,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from events.errors import UnknownEvent
-from events.record import Event, Number, Personal
+from events.record import Event, Number, Personal, PlainEvent
+from events.vocabulary.compiled import changes_maker, content_maker, merger
 from events.vocabulary.schemas import SchemaDeclared
 
 ARGUMENTS: Final = "$arguments"
@@ -56,7 +57,7 @@ class Updated(ResourceEvent, frozen=True, gc=False):
     personal: Any = msgspec.field(default=None, name="sealed")
 
 
-class Deleted(ResourceEvent, frozen=True, gc=False):
+class Deleted(ResourceEvent, PlainEvent, frozen=True, gc=False):
     """A resource was deleted; its number is never used again."""
 
     verb: ClassVar[str] = "deleted"
@@ -71,7 +72,7 @@ class Restored(ResourceEvent, frozen=True, gc=False):
     personal: Any = msgspec.field(default=None, name="sealed")
 
 
-class Shared(ResourceEvent, frozen=True, gc=False):
+class Shared(ResourceEvent, PlainEvent, frozen=True, gc=False):
     """The user with the number ``user`` may read the resource now, or write it, too."""
 
     verb: ClassVar[str] = "shared"
@@ -79,7 +80,7 @@ class Shared(ResourceEvent, frozen=True, gc=False):
     can: Literal["read", "write"]
 
 
-class Unshared(ResourceEvent, frozen=True, gc=False):
+class Unshared(ResourceEvent, PlainEvent, frozen=True, gc=False):
     """The user with the number ``user`` lost what `Shared` gave."""
 
     verb: ClassVar[str] = "unshared"
@@ -121,13 +122,16 @@ class Entity(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Field(msgspec.Struct, frozen=True):
     """A field of a content.
 
-    ``type`` has no constraints, because a log may have older values. ``default`` is `UNSET` for a required field; ``is_clear`` fields are not sealed.
+    ``type`` has no constraints, because a log may have older values. ``default`` is `UNSET` for a
+    required field; ``is_clear`` fields are not sealed. Values of the classes ``same`` are the same
+    after the log as before.
     """
 
     name: str
     type: Any
     default: Any = UNSET
     is_clear: bool = False
+    same: frozenset[type] = frozenset()
 
     @property
     def blank(self) -> Any:
@@ -196,7 +200,9 @@ class ResourceType:
         self.changes = self._struct("Changes", self.sealed, partial=True)
         self.clear_content = self._struct("Clear", self.clear)
         self.clear_changes = self._struct("ClearChanges", self.clear, partial=True)
-        self.arguments = self._struct("Arguments", self.sealed, partial=True, arguments=True)
+        self.unchanged = self.changes()
+        self.unchanged_clear = self.clear_changes()
+        self.arguments = self._arguments_of_actions()
         self.entity = self._entity()
         self.created = self._event(Created, self.content, self.clear_content)
         self.updated = self._event(Updated, self.changes, self.clear_changes)
@@ -213,8 +219,19 @@ class ResourceType:
         self.events: dict[str, type[ResourceEvent]] = {
             event.type: event for event in (*every_kind, *sharing, *self.actions.values())
         }
+        self._compile()
         self.blank = self.content_of({})
         self.blank_clear = self.clear_of({})
+
+    def _compile(self) -> None:
+        """Compile the functions that writes and replays call for each event."""
+        self.make_content = content_maker(self.content)
+        self.make_clear_content = content_maker(self.clear_content)
+        self.make_changes = changes_maker(self.changes)
+        self.make_clear_changes = changes_maker(self.clear_changes)
+        self.merge = merger(
+            self.entity, self.changes.__struct_fields__, self.clear_changes.__struct_fields__
+        )
 
     def __reduce__(self) -> Any:
         return _rebuilt, (self._arguments, self._options)
@@ -277,7 +294,6 @@ class ResourceType:
         fields: Sequence[Field],
         *,
         partial: bool = False,
-        arguments: bool = False,
     ) -> type[Any]:
         members: list[Any] = []
         for one in fields:
@@ -290,9 +306,6 @@ class ResourceType:
                 members.append((one.name, one.type, default))
             else:
                 members.append((one.name, one.type, one.default))
-        if arguments:
-            hidden = msgspec.field(name=ARGUMENTS, default=UNSET)
-            members.append(("arguments_", dict[str, Any] | UnsetType, hidden))
         has_default = [len(member) > 2 for member in members]
         return msgspec.defstruct(
             f"{self.entity_name}{name}",
@@ -301,6 +314,17 @@ class ResourceType:
             frozen=True,
             gc=False,
             kw_only=has_default != sorted(has_default),
+        )
+
+    def _arguments_of_actions(self) -> type[Any]:
+        """The sealed values that an action changed, and behind them its arguments."""
+        hidden = msgspec.field(name=ARGUMENTS, default=UNSET)
+        return msgspec.defstruct(
+            f"{self.entity_name}Arguments",
+            [("arguments_", dict[str, Any] | UnsetType, hidden)],
+            bases=(self.changes,),
+            frozen=True,
+            gc=False,
         )
 
     @property

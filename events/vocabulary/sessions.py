@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from msgspec import field
 
-from events.record import Event, Number, Personal
+from events.record import Event, Number, Personal, PlainEvent
 
 EndReason = Literal["logout", "revoked", "reuse", "expired"]
 
@@ -46,7 +46,7 @@ class SessionRefreshed(Event, frozen=True, gc=False):
     personal: Device | str | None = field(default=None, name="sealed")
 
 
-class SessionEnded(Event, frozen=True, gc=False):
+class SessionEnded(PlainEvent, frozen=True, gc=False):
     """The session's tokens, or with ``everywhere`` all of its user's, are invalid now."""
 
     type: ClassVar[str] = "session.ended"

@@ -7,7 +7,7 @@ follow from the kinds that a `Vocabulary` is made of.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property, reduce
 from hashlib import sha256
@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from events.errors import UnknownEvent
-from events.record import Event, Line, Personal
-from events.vocabulary import sessions, signing_keys, users
+from events.record import Event, Line, Personal, PlainEvent
+from events.vocabulary import keys, security, sessions, signing_keys, users, webhooks
 from events.vocabulary.compatibility import unreadable
 from events.vocabulary.resources import Created, ResourceEvent, ResourceType, Restored
 from events.vocabulary.schemas import SchemaDeclared
@@ -32,11 +32,32 @@ CORE: Final[tuple[type[Event], ...]] = (
     users.UserRoleGranted,
     users.UserRoleRevoked,
     users.UserErased,
+    users.UserEmailChanged,
+    users.UserEmailVerificationRequested,
+    users.UserEmailVerified,
+    users.UserPasswordResetRequested,
+    users.UserPasswordReset,
+    users.UserTotpStarted,
+    users.UserTotpEnabled,
+    users.UserTotpDisabled,
+    users.UserSecondFactorUsed,
+    keys.KeyCreated,
+    keys.KeyUsed,
+    keys.KeyRevoked,
     sessions.SessionStarted,
     sessions.SessionRefreshed,
     sessions.SessionEnded,
     signing_keys.LogResumed,
     SchemaDeclared,
+    webhooks.WebhookCreated,
+    webhooks.WebhookUpdated,
+    webhooks.WebhookDeleted,
+    webhooks.WebhookDisabled,
+    webhooks.WebhookEnabled,
+    webhooks.WebhookSecretRotated,
+    webhooks.WebhookReplayed,
+    security.LoginFailed,
+    security.ValuesOpened,
 )
 """The types of every log."""
 
@@ -44,12 +65,27 @@ _PERSONAL: Final[Mapping[type[Event], type[Personal]]] = {
     users.UserRegistered: users.Profile,
     users.UserUpdated: users.ProfileChanges,
     users.UserPasswordChanged: users.PasswordHash,
+    users.UserEmailChanged: users.EmailChange,
+    users.UserEmailVerificationRequested: sessions.Device,
+    users.UserEmailVerified: users.VerifiedEmail,
+    users.UserPasswordResetRequested: sessions.Device,
+    users.UserPasswordReset: users.PasswordHash,
+    users.UserTotpStarted: users.TotpSecret,
+    users.UserTotpEnabled: users.RecoveryHashes,
+    keys.KeyCreated: keys.KeyName,
+    keys.KeyUsed: sessions.Device,
     sessions.SessionStarted: sessions.Device,
     sessions.SessionRefreshed: sessions.Device,
+    security.LoginFailed: sessions.Device,
 }
 
-RESERVED_KINDS: Final = frozenset(event.type.partition(".")[0] for event in CORE)
-"""Kinds that no resource may have."""
+RESERVED_KINDS: Final = frozenset(
+    {
+        *("audit", "batch", "key", "keys", "log", "mail", "projections", "schema", "schemas"),
+        *("security", "session", "sessions", "user", "users", "webhook", "webhooks"),
+    }
+)
+"""Kinds that no resource may have: they are those of the server, now or later."""
 
 _TYPE: Final = re.compile(r"([a-z][a-z0-9_]{0,62})\.([a-z][a-z0-9_]{0,62})")
 _TYPE_MEMBER: Final = re.compile(rb',"type":"([a-z0-9_]{1,63}\.[a-z0-9_]{1,63})","subject":')
@@ -58,6 +94,7 @@ _MAX_FOREIGN: Final = 1_000
 
 Decode = Callable[[Any], Any]
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_nothing = msgspec.json.Decoder(Personal).decode
 
 
 class Decoders(msgspec.Struct, frozen=True):
@@ -196,6 +233,15 @@ class Vocabulary:
         return True
 
 
+def is_undeclared(event: Event, declared: Container[str]) -> bool:
+    """Whether neither the code nor the log before an event declares its kind."""
+    return (
+        isinstance(event, ResourceEvent)
+        and event.resource.foreign
+        and event.resource.kind not in declared
+    )
+
+
 def contradictions(resource: ResourceType, event: SchemaDeclared, collection: str) -> list[str]:
     """The reasons why code with this kind cannot read what a declaration announces."""
     if resource.kind != event.kind:
@@ -216,14 +262,23 @@ def _decoders(event: type[Event]) -> Decoders:
     decode = msgspec.json.Decoder(event).decode
     if not issubclass(event, ResourceEvent):
         personal = _PERSONAL.get(event)
-        return Decoders(decode, personal and msgspec.json.Decoder(personal).decode)
+        if personal is not None:
+            return Decoders(decode, msgspec.json.Decoder(personal).decode)
+        return Decoders(decode, _no_values if issubclass(event, PlainEvent) else None)
     resource = event.resource
     sealed = resource.sealed_type(event)
-    if resource.foreign or sealed is None:
+    if resource.foreign:
         return Decoders(decode, None)
+    if sealed is None:
+        return Decoders(decode, _no_values)
     if not resource.converts:
         return Decoders(decode, msgspec.json.Decoder(sealed).decode)
     return Decoders(_upcast_data(event), _upcast_personal(resource, sealed))
+
+
+def _no_values(values: bytes) -> None:
+    """Decode the sealed values of a `PlainEvent`: there are none."""
+    _decode_nothing(values)
 
 
 def _upcast_data(event: type[ResourceEvent]) -> Decode:

@@ -64,6 +64,15 @@ class Collections(Mapping[str, ResourceTable]):
         draft._base = self
         return draft
 
+    def blank(self) -> Collections:
+        """The same kinds without any resource."""
+        blank = Collections(self.vocabulary)
+        for collection in self:
+            if collection not in blank:
+                blank._add(collection, self[collection].resource)
+        blank.schemas, blank.places = dict(self.schemas), dict(self.places)
+        return blank
+
     def __getitem__(self, collection: str) -> ResourceTable:
         table = self._tables.get(collection)
         if table is None:
@@ -94,8 +103,9 @@ class Collections(Mapping[str, ResourceTable]):
 
     def apply(self, record: Record, event: ResourceEvent) -> Entity | None:
         """Apply a record about a resource; an undeclared kind changes nothing."""
-        table = self.get(record.subject.partition("/")[0])
-        return None if table is None else table.apply(record, event)
+        collection, _, number = record.subject.partition("/")
+        table = self._tables.get(collection) or self.get(collection)
+        return None if table is None else table.apply(int(number), record, event)
 
     def on_declared(self, record: Record, event: SchemaDeclared) -> None:
         """Note the declaration of a kind; from here on one that contradicts it is foreign."""

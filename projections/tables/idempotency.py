@@ -16,10 +16,12 @@ from msgspec import Raw
 
 from events.record import Record
 from events.vocabulary.resources import Entity
+from projections.tables.keys import ApiKey
 from projections.tables.sessions import Session
 from projections.tables.users import User
+from projections.tables.webhooks import Webhook
 
-Changed = User | Entity | Session | None
+Changed = User | Entity | Session | ApiKey | Webhook | None
 """The entity that a record changed, right after that record; ``None`` if there is none."""
 
 _SECOND = 1_000_000

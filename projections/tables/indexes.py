@@ -132,26 +132,46 @@ class StagedLogBytes(LogBytes):
 
 
 _SPARE = 1024
+_DELETION = 1 << 63
+"""Marks the entry of an event that deletes; a position has fewer bits."""
 
 
 class VersionIndex:
-    """For each event of a resource, the position of that resource's previous one.
+    """For each event of a resource or webhook, the position of its previous one.
 
-    So a whole history can be followed backwards from a version, at 8 bytes an event of the log.
+    An event about an account has that of the previous one about the same account. So a whole history
+    can be followed backwards from a version, at 8 bytes an event of the log. The entry of an event
+    that deletes a resource is marked, so no line is read to learn which resources existed.
     """
 
     def __init__(self, content: bytes = b"") -> None:
         self._before = array("Q")
         self._before.frombytes(content)
 
-    def add(self, position: int, before: int) -> None:
+    def add(self, position: int, before: int, *, is_deletion: bool = False) -> None:
         """Set the position of the event before the one at a position; 0 for the first."""
+        if is_deletion:
+            before |= _DELETION
         try:
             self._before[position] = before
         except IndexError:
             missing = position + position // 8 + _SPARE - len(self._before)
             self._before.frombytes(bytes(missing * self._before.itemsize))
             self._before[position] = before
+
+    def before(self, position: int) -> int:
+        """The position of the event before the one at a position; 0 if there is none."""
+        return self._before[position] & ~_DELETION if position < len(self._before) else 0
+
+    def existed(self, version: int, position: int) -> bool:
+        """Whether a resource existed after the event at a position.
+
+        ``version`` is the position of its last event.
+        """
+        while version > position:
+            version = self.before(version)
+        is_deleted = version < len(self._before) and self._before[version] & _DELETION
+        return version > 0 and not is_deleted
 
     def of(self, version: int, *, upto: int | None = None) -> list[int]:
         """The positions of a resource's events up to a version, oldest first.
@@ -162,7 +182,7 @@ class VersionIndex:
         while version:
             if upto is None or version <= upto:
                 positions.append(version)
-            version = self._before[version] if version < len(self._before) else 0
+            version = self.before(version)
         positions.reverse()
         return positions
 
@@ -173,5 +193,5 @@ class VersionIndex:
 class StagedVersionIndex(VersionIndex):
     """The staged index, which stays empty because no decision reads it."""
 
-    def add(self, position: int, before: int) -> None:
+    def add(self, position: int, before: int, *, is_deletion: bool = False) -> None:
         """Do nothing."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Hashable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    MutableSet,
+    Sequence,
+)
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw
-from msgspec.structs import astuple
+from msgspec import Raw
+from msgspec.structs import astuple, replace
 
-from events.record import Record, entity_number
+from events.record import Record
 from events.vocabulary.resources import (
     Created,
     Deleted,
@@ -24,7 +32,7 @@ from events.vocabulary.resources import (
     Unshared,
     Updated,
 )
-from projections.copy_on_write import CopyOnWriteDict
+from projections.copy_on_write import CopyOnWriteDict, CopyOnWriteSet
 from projections.tables.indexes import NumberIndex, OwnerIndex, StagedOwnerIndex, VersionIndex
 
 UniqueKey = tuple[int, int, tuple[Hashable, ...]]
@@ -61,12 +69,16 @@ class ResourceTable:
         self.by_owner = OwnerIndex()
         self.versions = versions
         self.unique: MutableMapping[UniqueKey, int] = {}
-        self.shares: MutableMapping[int, Mapping[int, str]] = {}
+        self.shares: MutableMapping[int, MutableMapping[int, str]] = {}
         """By number, the users that a resource is shared with, and what they can do."""
-        self.shared_with: MutableMapping[int, frozenset[int]] = {}
+        self.shared_with: MutableMapping[int, MutableSet[int]] = {}
         """By user, the numbers of the resources that are shared with them."""
         self.changed_at: dict[int, int] = {}
         """By owner, the position of the last event of their resources; by 0, the last of all."""
+        self.unshared_at: dict[int, int] = {}
+        """By user, the position at which this process last saw a share of theirs end."""
+        self.staged_deletions: dict[int, Entity] = {}
+        """In a staged copy, the resources that were deleted in it, as they were before."""
         self.last_id = 0
         self._numbers = NumberIndex()
         self._unreadable: set[int] = set()
@@ -80,8 +92,8 @@ class ResourceTable:
         draft.deleted = CopyOnWriteDict(self.deleted)
         draft.by_owner = StagedOwnerIndex(self.by_owner)
         draft.unique = CopyOnWriteDict(self.unique)
-        draft.shares = CopyOnWriteDict(self.shares)
-        draft.shared_with = CopyOnWriteDict(self.shared_with)
+        draft.shares = CopyOnWriteDict(self.shares, CopyOnWriteDict)
+        draft.shared_with = CopyOnWriteDict(self.shared_with, CopyOnWriteSet)
         draft.last_id = self.last_id
         draft._base = self
         return draft
@@ -111,6 +123,15 @@ class ResourceTable:
         """Whether a resource of that number exists or existed."""
         return self.find(number) is not None
 
+    def existed(self, one: Entity | Tombstone, position: int) -> bool:
+        """Whether a resource existed after the event at a position.
+
+        Its owner must not be erased.
+        """
+        if one.version <= position:
+            return isinstance(one, Entity)
+        return self.versions.existed(one.version, position)
+
     def unique_keys(self, entity: Entity) -> Iterator[UniqueKey]:
         """The keys of a resource's unique values; a value that is ``None`` makes none."""
         for index, rule in enumerate(self.resource.unique):
@@ -129,28 +150,27 @@ class ResourceTable:
         for name in ("_public_values", "_decode_public", "_decode_personal"):
             self.__dict__.pop(name, None)
 
-    def apply(self, record: Record, event: ResourceEvent) -> Entity | None:
-        """Apply one record about a resource of this kind."""
-        entity = _ON[event.verb](self, record, event)
-        found = entity or self.find(entity_number(record.subject))
+    def apply(self, number: int, record: Record, event: ResourceEvent) -> Entity | None:
+        """Apply one record about the resource of this kind and ``number``."""
+        entity = _ON[event.verb](self, number, record, event)
+        found = entity or self.find(number)
         if found is not None:
             self.changed_at[found.owner] = self.changed_at[0] = record.position
         return entity
 
-    def on_created(self, record: Record, event: Created) -> Entity:
+    def on_created(self, number: int, record: Record, event: Created) -> Entity:
         entity: Entity = self.resource.entity(
-            entity_number(record.subject),
+            number,
             *self._content(event),
             event.owner,
             event.created_at or record.time,
             record.time,
             record.position,
         )
-        self._note_readable(entity.id, event.personal)
-        self._put(entity)
-        self._numbers.add(entity.id)
-        self.by_owner.add(entity.owner, entity.id)
-        self.last_id = max(self.last_id, entity.id)
+        self._put(entity, event)
+        self._numbers.add(number)
+        self.by_owner.add(entity.owner, number)
+        self.last_id = max(self.last_id, number)
         return entity
 
     def _content(self, event: Created | Restored) -> tuple[Any, ...]:
@@ -162,21 +182,26 @@ class ResourceTable:
         clear = event.clear if isinstance(event.clear, kind.clear_content) else kind.blank_clear
         return astuple(personal) + astuple(clear)
 
-    def _put(self, entity: Entity) -> None:
-        before = self.by_id.get(entity.id)
+    def _put(self, entity: Entity, event: Created | Restored | None = None) -> None:
+        """Set the current values of a resource, whose whole content the event has, if any."""
+        if self.resource.unique:
+            self._index(entity, event)
         self.by_id[entity.id] = entity
-        if self.resource.unique and entity.id not in self._unreadable:
+
+    def _index(self, entity: Entity, event: Created | Restored | None) -> None:
+        """Take the unique values of a resource; a blank value is not unique."""
+        number, kind = entity.id, self.resource
+        if event is not None:
+            if kind.sealed and not isinstance(event.personal, kind.content):
+                self._unreadable.add(number)
+            else:
+                self._unreadable.discard(number)
+        if number not in self._unreadable:
+            before = self.by_id.get(number)
             if before is not None:
                 self._release(before)
             for key in self.unique_keys(entity):
-                self.unique[key] = entity.id
-
-    def _note_readable(self, number: int, personal: object) -> None:
-        """Note whether the values of a resource are known: a blank value is not unique."""
-        if self.resource.sealed and not isinstance(personal, self.resource.content):
-            self._unreadable.add(number)
-        else:
-            self._unreadable.discard(number)
+                self.unique[key] = number
 
     def _release(self, entity: Entity) -> None:
         """Give the unique values of a resource free."""
@@ -184,44 +209,36 @@ class ResourceTable:
             if self.unique.get(key) == entity.id:
                 del self.unique[key]
 
-    def on_updated(self, record: Record, event: Updated) -> Entity | None:
-        changes = {}
-        for part in (event.personal, event.clear):
-            if isinstance(part, msgspec.Struct):
-                for name in self.resource.names:
-                    value = getattr(part, name, UNSET)
-                    if value is not UNSET:
-                        changes[name] = value
-        return self._replace(record, changes)
-
-    def _replace(self, record: Record, changes: Mapping[str, Any]) -> Entity | None:
-        before = self.by_id.get(entity_number(record.subject))
+    def on_updated(self, number: int, record: Record, event: Updated) -> Entity | None:
+        before = self.by_id.get(number)
         if before is None:
             return None
         self.versions.add(record.position, before.version)
-        entity = msgspec.structs.replace(
-            before, **changes, updated_at=record.time, version=record.position
-        )
+        kind = self.resource
+        sealed = event.personal if isinstance(event.personal, kind.changes) else kind.unchanged
+        clear = event.clear if isinstance(event.clear, kind.clear_changes) else kind.unchanged_clear
+        entity: Entity = kind.merge(before, sealed, clear, record.time, record.position)
         self._put(entity)
         return entity
 
-    def on_deleted(self, record: Record, _: Deleted) -> None:
-        entity = self.by_id.get(entity_number(record.subject))
+    def on_deleted(self, number: int, record: Record, _: Deleted) -> None:
+        entity = self.by_id.get(number)
         if entity is not None:
-            self.by_owner.remove(entity.owner, entity.id)
-            self._numbers.remove(entity.id)
-            self.versions.add(record.position, entity.version)
+            self.by_owner.remove(entity.owner, number)
+            self._numbers.remove(number)
+            self.versions.add(record.position, entity.version, is_deletion=True)
             self._bury(entity, record.position)
 
     def _bury(self, entity: Entity, position: int) -> None:
         """Leave only a tombstone of a resource."""
         self._release(entity)
+        if self._base is not None:
+            self.staged_deletions[entity.id] = entity
         del self.by_id[entity.id]
         self.deleted[entity.id] = Tombstone(entity.id, entity.owner, entity.created_at, position)
         self._ever_deleted.setdefault(entity.owner, set()).add(entity.id)
 
-    def on_restored(self, record: Record, event: Restored) -> Entity | None:
-        number = entity_number(record.subject)
+    def on_restored(self, number: int, record: Record, event: Restored) -> Entity | None:
         before = self.find(number)
         if before is None:
             return None
@@ -237,39 +254,53 @@ class ResourceTable:
             record.time,
             record.position,
         )
-        self._note_readable(number, event.personal)
+        self._put(entity, event)
+        return entity
+
+    def on_shared(self, number: int, record: Record, event: Shared) -> Entity | None:
+        entity = self._touch(number, record)
+        if entity is not None:
+            self.shares.setdefault(entity.id, {})[event.user] = event.can
+            self.shared_with.setdefault(event.user, set()).add(entity.id)
+        return entity
+
+    def on_unshared(self, number: int, record: Record, event: Unshared) -> Entity | None:
+        """Take a share back, also one of a deleted resource, whose version stays."""
+        self._unshare(number, event.user)
+        self.unshared_at[event.user] = record.position
+        return self._touch(number, record)
+
+    def _touch(self, number: int, record: Record) -> Entity | None:
+        """Give a resource a new version with the same content."""
+        before = self.by_id.get(number)
+        if before is None:
+            return None
+        self.versions.add(record.position, before.version)
+        entity = replace(before, updated_at=record.time, version=record.position)
         self._put(entity)
         return entity
 
-    def on_shared(self, record: Record, event: Shared) -> Entity | None:
-        entity = self._replace(record, {})
-        if entity is not None:
-            self.shares[entity.id] = {**self.shares.get(entity.id, {}), event.user: event.can}
-            others = self.shared_with.get(event.user, frozenset())
-            self.shared_with[event.user] = others | {entity.id}
-        return entity
-
-    def on_unshared(self, record: Record, event: Unshared) -> Entity | None:
-        entity = self._replace(record, {})
-        if entity is not None:
-            self._unshare(entity.id, event.user)
-        return entity
-
     def _unshare(self, number: int, user: int) -> None:
-        left = {other: can for other, can in self.shares.get(number, {}).items() if other != user}
-        _set_or_remove(self.shares, number, left)
-        _set_or_remove(self.shared_with, user, self.shared_with.get(user, frozenset()) - {number})
+        users, numbers = self.shares.get(number), self.shared_with.get(user)
+        if users is None or numbers is None:
+            return
+        users.pop(user, None)
+        numbers.discard(number)
+        if not users:
+            del self.shares[number]
+        if not numbers:
+            del self.shared_with[user]
 
     def erase_user(self, user: int, position: int) -> None:
         """Delete all resources of a user, and everything that is shared with the user."""
         for one in self.all_of_owner(user):
-            for other in self.shares.get(one.id, {}):
+            for other in list(self.shares.get(one.id, ())):
                 self._unshare(one.id, other)
         for number in self.by_owner.drop(user):
             entity = self.by_id.get(number)
             if entity is not None and entity.owner == user:
                 self._bury(entity, position)
-        for number in self.shared_with.get(user, frozenset()):
+        for number in list(self.shared_with.get(user, ())):
             self._unshare(number, user)
         self._ever_deleted.pop(user, None)
         self._numbers.reset()
@@ -325,8 +356,7 @@ class ResourceTable:
         for number, users in shared.shares.items():
             self.shares[number] = users
             for user in users:
-                others = self.shared_with.get(user, frozenset())
-                self.shared_with[user] = others | {number}
+                self.shared_with.setdefault(user, set()).add(number)
 
     def digest_lines(self) -> Iterator[str]:
         """The public content of the table: a line for each resource, by number."""
@@ -340,7 +370,7 @@ class ResourceTable:
                 yield f"{name}/{number} deleted {tombstone.owner} {tombstone.version}"
 
 
-_ON: Final[Mapping[str, Callable[[ResourceTable, Record, Any], Entity | None]]] = {
+_ON: Final[Mapping[str, Callable[[ResourceTable, int, Record, Any], Entity | None]]] = {
     "created": ResourceTable.on_created,
     "updated": ResourceTable.on_updated,
     "acted": ResourceTable.on_updated,
@@ -349,13 +379,6 @@ _ON: Final[Mapping[str, Callable[[ResourceTable, Record, Any], Entity | None]]] 
     "shared": ResourceTable.on_shared,
     "unshared": ResourceTable.on_unshared,
 }
-
-
-def _set_or_remove(mapping: MutableMapping[int, Any], key: int, value: Any) -> None:
-    if value:
-        mapping[key] = value
-    else:
-        mapping.pop(key, None)
 
 
 def _rows_decoder(types: Sequence[Any]) -> Callable[[Raw], Any]:

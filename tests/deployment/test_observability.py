@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full
 from tests.end_to_end.server import Server, by_serve
@@ -43,7 +44,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         assert isinstance(meters, Meters)
         meters.count_request("POST", "/auth/login", 200, 0.1)
         meters.count_rate_limited("login")
-        meters.sample(Sample(1, 0, 0, 0, 0, 0, 1, redis_ok=True, signing_ok=True))
+        meters.count_webhook(1, failed=True)
+        meters.count_witness("w1", failed=True)
+        sample = Sample(1, 0, 0, 0, 0, 0, 1, redis_ok=True, signing_ok=True)
+        meters.sample(replace(sample, witness_times={"w1": 0.0}, cosigned_at=0.0))
         return Page(meters.store.collect())
 
 
@@ -203,11 +207,44 @@ tests:
 """
 
 
+WEBHOOK_TESTS = """\
+rule_files: [{alerts}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      # Fails for hours, and is tried less and less often.
+      - {{series: 'eventapi_follower_lag_events{{instance="a",follower="webhook-1"}}', values: '0x60 3x1200'}}
+      - {{series: 'eventapi_webhook_attempts_total{{instance="a",id="1"}}', values: '7x60 12x30 13x300 14x900'}}
+      - {{series: 'eventapi_webhook_failures_total{{instance="a",id="1"}}', values: '0x60 5x30 6x300 7x900'}}
+      # Failed once, and waits for events.
+      - {{series: 'eventapi_follower_lag_events{{instance="b",follower="webhook-1"}}', values: '0x60 3 0x1200'}}
+      - {{series: 'eventapi_webhook_attempts_total{{instance="b",id="1"}}', values: '7x60 9x1200'}}
+      - {{series: 'eventapi_webhook_failures_total{{instance="b",id="1"}}', values: '0x60 1x1200'}}
+      # Always has events to deliver, and fails now and then; the server restarts.
+      - {{series: 'eventapi_follower_lag_events{{instance="c",follower="webhook-1"}}', values: '5x1300'}}
+      - {{series: 'eventapi_webhook_attempts_total{{instance="c",id="1"}}', values: '7+9x300 0+9x900'}}
+      - {{series: 'eventapi_webhook_failures_total{{instance="c",id="1"}}', values: '0+2x300 0+2x900'}}
+    alert_rule_test:
+      - {{eval_time: 60m, alertname: EventapiWebhookFails, exp_alerts: []}}
+      - eval_time: 125m
+        alertname: EventapiWebhookFails
+        exp_alerts: &nothing_reaches_a
+          - exp_labels: {{severity: warning, instance: a, id: 1, follower: webhook-1}}
+            exp_annotations: {{summary: "Nothing reaches webhook 1 of a"}}
+      - {{eval_time: 300m, alertname: EventapiWebhookFails, exp_alerts: *nothing_reaches_a}}
+      - {{eval_time: 500m, alertname: EventapiWebhookFails, exp_alerts: *nothing_reaches_a}}
+      - {{eval_time: 900m, alertname: EventapiWebhookFails, exp_alerts: *nothing_reaches_a}}
+      - {{eval_time: 1200m, alertname: EventapiWebhookFails, exp_alerts: *nothing_reaches_a}}
+"""
+
+
 @needs_promtool
-def test_alerts_fire_exactly_when_they_should(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tests", [ALERT_TESTS, WEBHOOK_TESTS], ids=["server", "webhooks"])
+def test_alerts_fire_exactly_when_they_should(tests: str, tmp_path: Path) -> None:
     """Also: a takeover, which starts as many workers as there are, raises no alert."""
     alert_tests = tmp_path / "alert_tests.yml"
-    alert_tests.write_text(ALERT_TESTS.format(alerts=ALERTS))
+    alert_tests.write_text(tests.format(alerts=ALERTS))
     done = subprocess.run(
         ["promtool", "test", "rules", str(alert_tests)], capture_output=True, text=True, check=False
     )

@@ -140,6 +140,15 @@ def test_trailing_slash_redirects_under_the_prefix(base: str, token: dict[str, s
     assert httpx.get(f"{base}/docs/", follow_redirects=True).status_code == 200
 
 
+def test_the_console_finds_its_files_under_the_prefix(base: str) -> None:
+    for place in (f"{base}/console", f"{base}/console/items/7"):
+        page = httpx.get(place)
+        found = re.findall(r'(?:href|src)="([^":]+)"', page.text)
+        assert len(found) > 20
+        for address in found:
+            assert httpx.get(urljoin(place, address)).status_code == 200, address
+
+
 def test_empty_session_id_is_404_and_ends_no_session(base: str, token: dict[str, str]) -> None:
     assert httpx.delete(f"{base}/auth/sessions/", headers=token).status_code == 404
     assert httpx.get(f"{base}/auth/me", headers=token).status_code == 200

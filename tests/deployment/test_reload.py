@@ -57,12 +57,16 @@ class GuideServer:
         wait_until(lambda: "eventapi serves" in (folder / "output").read_text(), 2 * START_SECONDS)
 
     def workers(self) -> set[int]:
-        """The worker processes."""
-        return {
-            pid
-            for pid in descendants(self.pid)
-            if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        }
+        """The worker processes that run now."""
+        return {pid for pid in descendants(self.pid) if is_worker(pid)}
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a child of a server serves requests; ``False`` for one that has ended."""
+    try:
+        return b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

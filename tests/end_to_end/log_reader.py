@@ -83,6 +83,9 @@ def _line(position: int, members: Mapping[str, Any], keyring: Keyring, end: int)
         context = "|".join(members[name] for name in ("source", "type", "subject")).encode()
         clear = unseal(keyring[members["sealedfor"]], members["data"]["sealed"], context)
         personal = json.loads(clear)
+        if "commitment" in members:
+            for name in ("salt", "$reason"):
+                personal.pop(name, None)
     return Line(
         position=position,
         type=members["type"],

@@ -48,7 +48,7 @@ CRASH_POINTS = (
 )
 
 
-def _plant(place: object, name: str, value: object) -> None:
+def plant(place: object, name: str, value: object) -> None:
     """Replace an attribute for the lifetime of the process."""
     mock.patch.object(place, name, value).start()
 
@@ -65,13 +65,13 @@ def stale_reads() -> ASGIApp:
             self._looked = time.monotonic()
             return await super().state()
 
-    _plant(storage, "Journal", Stale)
+    plant(storage, "Journal", Stale)
     return app.create_app()
 
 
 def quick_heartbeats() -> ASGIApp:
     """No bug: short heartbeats, because only a write reveals a closed stream."""
-    _plant(feeds, "HEARTBEAT_SECONDS", 0.25)
+    plant(feeds, "HEARTBEAT_SECONDS", 0.25)
     return app.create_app()
 
 
@@ -91,8 +91,8 @@ def early_answers() -> ASGIApp:
             await asyncio.sleep(SLOW_SYNC_SECONDS)
             await super().append(lines, head, revokes=revokes)
 
-    _plant(journal, "Batch", Early)
-    _plant(storage, "JsonlLog", Slow)
+    plant(journal, "Batch", Early)
+    plant(storage, "JsonlLog", Slow)
     return app.create_app()
 
 
@@ -102,19 +102,19 @@ def ignored_min_position() -> ASGIApp:
     async def state(request: ApiRequest) -> State:
         return await request.services.journal.state()
 
-    _plant(ApiRequest, "current_state", state)
+    plant(ApiRequest, "current_state", state)
     return stale_reads()
 
 
 def no_lock() -> ASGIApp:
     """Bug: workers write without the log's lock."""
-    _plant(fcntl, "flock", lambda *_: None)
+    plant(fcntl, "flock", lambda *_: None)
     return app.create_app()
 
 
 def no_sync() -> ASGIApp:
     """Bug: the log is never synced."""
-    _plant(os, "fdatasync", lambda _: None)
+    plant(os, "fdatasync", lambda _: None)
     return app.create_app()
 
 
@@ -164,9 +164,9 @@ def crash_at_point() -> ASGIApp:
             mark._words = _CrashingWords()  # type: ignore[assignment]
         publish(mark, offset, head)
 
-    _plant(os, "pwrite", dying_pwrite)
-    _plant(os, "fdatasync", dying_fdatasync)
-    _plant(CommitIndex, "publish", dying_publish)
+    plant(os, "pwrite", dying_pwrite)
+    plant(os, "fdatasync", dying_fdatasync)
+    plant(CommitIndex, "publish", dying_publish)
     return app.create_app()
 
 
@@ -200,5 +200,5 @@ def _crash_at(point: str) -> None:
 
 def no_reserve() -> ASGIApp:
     """Bug: no disk space is reserved for events that revoke rights."""
-    _plant(reserve.Reserve, "make", lambda *_: None)
+    plant(reserve.Reserve, "make", lambda *_: None)
     return app.create_app()

@@ -18,12 +18,17 @@ needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace: apt-get 
 
 
 @contextmanager
-def traced(pid: int, output: Path, *expressions: str, paths: bool = False) -> Iterator[None]:
+def traced(
+    pid: int, output: Path, *expressions: str, paths: bool = False, only: Path | None = None
+) -> Iterator[None]:
     """Trace all threads of a process; ``expressions`` are those of strace's option -e.
 
-    With ``paths``, the trace shows the file behind each descriptor.
+    With ``paths``, the trace shows the file behind each descriptor. With ``only``, calls about other
+    files are neither traced nor disturbed.
     """
     chosen = [word for expression in expressions for word in ("-e", expression)]
+    if only is not None:
+        chosen += ["-P", str(only)]
     options = ["-f", "-s", "4096", *(["-y"] if paths else []), *chosen]
     command = [STRACE or "strace", *options, "-o", str(output), "-p", str(pid)]
     messages = output.with_suffix(".messages")

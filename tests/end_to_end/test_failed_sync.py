@@ -22,7 +22,7 @@ async def fail_a_sync(server: Server) -> None:
         at_workers = await user.at_each_worker(server)
         assert (await at_workers[0].write("before")).status == 200
         calls = server.data.with_name("calls")
-        with traced(at_workers[0].worker, calls, *FAIL_ONCE):
+        with traced(at_workers[0].worker, calls, *FAIL_ONCE, only=server.log):
             answers = [await at_worker.write("failed") for at_worker in at_workers]
         for answer in answers:
             assert (answer.status, answer.json()["type"]) == (503, "/problems/log-unavailable")

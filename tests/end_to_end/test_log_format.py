@@ -91,6 +91,7 @@ def json_type(kind: inspect.Type) -> str:
         inspect.StructType: "object",
         inspect.CollectionType: "array",
         inspect.ListType: "array",
+        inspect.VarTupleType: "array",
     }
     return names[type(kind)]
 
@@ -160,11 +161,14 @@ def test_page_lists_the_sealed_members_of_every_event() -> None:
         }
         for one in fields(personal):
             assert (one.encode_name in may_be_absent) == is_optional(one)
-            assert json_type(one.type) == "string"
+            is_array = one.encode_name == "recovery_hashes"
+            assert json_type(one.type) == ("array" if is_array else "string")
             if any(isinstance(part, inspect.NoneType) for part in getattr(one.type, "types", ())):
                 nullable.add(one.encode_name)
     (sentence,) = re.findall(
-        r"A sealed value of a user or session is a string; (.*?) may be `null`", PAGE.read_text()
+        r"A sealed value of a user, session or key is a string, `recovery_hashes` an array of "
+        r"strings; (.*?) may be `null`",
+        PAGE.read_text(),
     )
     assert set(words(sentence)) == nullable
 

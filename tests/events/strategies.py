@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
@@ -17,6 +18,7 @@ from events.record import Event, Personal, Record
 from events.vocabulary import vocabulary as module
 from events.vocabulary.resources import ResourceEvent
 from events.vocabulary.schemas import SchemaDeclared
+from events.vocabulary.security import PackQuery
 from tests.events.log_helpers import SOURCE
 from tests.kinds import KINDS, instances_of
 
@@ -31,9 +33,12 @@ _SIMPLE: Mapping[type, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     NoneType: st.none(),
     UnsetType: st.just(UNSET),
+    PackQuery: st.builds(PackQuery, st.just(UNSET) | texts, st.just(UNSET) | numbers),
 }
 _COLLECTIONS: Mapping[str, str] = {
     "session": "sessions",
+    "security": "users",
+    "audit": "users",
     **{one.kind: one.collection for one in KINDS.resources},
 }
 
@@ -44,6 +49,8 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*map(_values, get_args(hint)))
     if get_origin(hint) is Literal:
         return st.sampled_from(get_args(hint))
+    if get_origin(hint) in {list, tuple}:
+        return st.lists(_values(get_args(hint)[0]), max_size=3).map(get_origin(hint))
     return _SIMPLE[hint]
 
 
@@ -54,7 +61,11 @@ def personal_type(kind: type[Event]) -> type[Personal] | None:
     return module._PERSONAL.get(kind)
 
 
-_roles = st.from_regex(r"[a-z][a-z0-9-]{0,9}", fullmatch=True)
+_WITH_PATTERNS: Mapping[str, st.SearchStrategy[Any]] = {
+    "role": st.from_regex(r"[a-z][a-z0-9-]{0,9}", fullmatch=True),
+    "types": st.lists(st.sampled_from(("item.*", "user.erased")), max_size=2).map(tuple),
+}
+"""Fields of text with a pattern, by name."""
 
 
 def _instances(kind: type[Event]) -> st.SearchStrategy[Any]:
@@ -62,7 +73,7 @@ def _instances(kind: type[Event]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind)
     personal = personal_type(kind)
     parts = {
-        name: _roles if hints[name] is str and name == "role" else _values(hints[name])
+        name: _values(hints[name]) if name not in _WITH_PATTERNS else _WITH_PATTERNS[name]
         for name in kind.__struct_fields__
         if name not in {"clear", "personal"}
     }
@@ -94,10 +105,18 @@ events: st.SearchStrategy[Event] = st.one_of(
 
 @st.composite
 def records(draw: st.DrawFn, position: int = 1, time: str | None = None) -> Record:
-    """A record of any type; its seal, if it has one, is that of one of nine users."""
+    """A record of any type; its seal, if it has one, is that of one of nine users.
+
+    A reason is drawn only beside values, or if there are none: `decode` does not tell none apart from
+    an object without members.
+    """
     event = draw(events)
     kind = event.type.partition(".")[0]
     number = draw(session_ids) if kind == "session" else str(draw(numbers))
+    personal = getattr(event, "personal", None)
+    reason = ""
+    if hasattr(event, "personal") and (personal is None or msgspec.json.encode(personal) != b"{}"):
+        reason = draw(st.just("") | texts)
     collection = _COLLECTIONS.get(kind, f"{kind}s")
     return Record(
         position,
@@ -106,8 +125,10 @@ def records(draw: st.DrawFn, position: int = 1, time: str | None = None) -> Reco
         time or draw(times),
         draw(st.one_of(numbers.map("users/{}".format), texts.map("operator/{}".format))),
         event,
-        f"users/{draw(numbers)}" if getattr(event, "personal", None) is not None else "",
+        f"users/{draw(numbers)}" if personal is not None or reason else "",
         draw(st.just("") | texts),
+        session=draw(st.just("") | session_ids),
+        reason=reason,
     )
 
 

@@ -30,7 +30,8 @@ NONCE = bytes(12)
 def _lines(records: Sequence[Record], keys: Keyring = ALL_KEYS) -> list[bytes]:
     lines, previous = [], GENESIS
     for record in records:
-        line, previous = encode(record, previous, keys, record.position.to_bytes(12))
+        nonce, salt = record.position.to_bytes(12), record.position.to_bytes(16)
+        line, previous = encode(record, previous, keys, nonce, salt=salt)
         lines.append(line)
     return lines
 
@@ -214,14 +215,14 @@ def test_a_seal_without_a_key_stays_closed_and_can_be_opened_later() -> None:
     (record,) = decode([line], NO_KEYS, ITEMS)
     assert isinstance(record.event, ItemCreated)
     assert record.event.personal == json.loads(line)["data"]["sealed"]
-    open_seal(record, ALL_KEYS, ITEMS)
+    open_seal(record, line, ALL_KEYS, ITEMS)
     assert record.event.personal == Content("milk")
 
 
 def test_opening_a_seal_without_its_key_gives_none() -> None:
     line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
     (record,) = decode([line], NO_KEYS, ITEMS)
-    open_seal(record, NO_KEYS, ITEMS)
+    open_seal(record, line, NO_KEYS, ITEMS)
     assert isinstance(record.event, ItemCreated)
     assert record.event.personal is None
 

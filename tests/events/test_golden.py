@@ -22,6 +22,10 @@ from tests.events.golden import (
     LINES,
     LINES_V2,
     LINES_V3,
+    LINES_V4,
+    LINES_V5,
+    LINES_V6,
+    LINES_V7,
     encode_all,
     golden_keyring,
 )
@@ -45,6 +49,22 @@ def test_the_golden_files_are_unchanged() -> None:
         == "98c2c27df7ad16d6ae4f2e1e1947aabed68113832dc8e6de9c873d82b8a66bf8"
     )
     assert (
+        hashlib.sha256(LINES_V4.read_bytes()).hexdigest()
+        == "b318eed8ac75aaf9e9e2165e06bab2932e25f3e3efc0dd68b25711e035039ced"
+    )
+    assert (
+        hashlib.sha256(LINES_V5.read_bytes()).hexdigest()
+        == "992ef866d76643a9fc26861dba22380688a646813f3daca187d098b93d9bdb8a"
+    )
+    assert (
+        hashlib.sha256(LINES_V6.read_bytes()).hexdigest()
+        == "08efb8a5202e88f5bc90b33da6ebee71cfe827385668d9972f78210788a858cc"
+    )
+    assert (
+        hashlib.sha256(LINES_V7.read_bytes()).hexdigest()
+        == "002fc832e4146482fe1cf9cbe35551bd5721ad0b50c0d81596d647d4e03b17fc"
+    )
+    assert (
         hashlib.sha256(KEYS.read_bytes()).hexdigest()
         == "641a37162d96d3f68e2ec50d4da52a91977943d8414d573aeb7b2bd7676c0e89"
     )
@@ -63,7 +83,7 @@ def test_a_golden_log_decodes_to_its_records(path: Path) -> None:
 
 @each_file
 def test_encoding_the_records_gives_the_bytes_of_the_golden_log(path: Path) -> None:
-    assert encode_all(golden_keyring(), GOLDEN[path]) == path.read_bytes()
+    assert encode_all(golden_keyring(), path) == path.read_bytes()
 
 
 def test_every_event_type_is_in_a_golden_log() -> None:

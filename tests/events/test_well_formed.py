@@ -22,6 +22,7 @@ from eventapi.commands.sessions import Lifetime, StartSession
 from eventapi.commands.users import DisableUser, EraseUser, GrantRole, RegisterUser
 from eventapi.journal.batch import IdempotencyKey
 from eventapi.journal.journal import Journal
+from eventapi.journal.origin import NO_ORIGIN, Origin
 from eventapi.queries.history import History
 from eventapi.queries.subscriptions import EventFilter, kind_of, subject_of
 from eventapi.queries.summary import summary_of
@@ -61,9 +62,9 @@ async def _sample_log() -> tuple[list[bytes], dict[str, bytes]]:
         EraseUser("ben", "operator/root"),
     ]
     for command in commands:
-        await journal.execute(command, "request-1")
+        await journal.execute(command, Origin("request-1"))
     created = await journal.execute(
-        create_item(1, Content("three")), "", IdempotencyKey(KEY, bytes(32))
+        create_item(1, Content("three")), NO_ORIGIN, IdempotencyKey(KEY, bytes(32))
     )
     await journal.execute(delete_item(1, int(created.record.subject[6:])))
     await journal.execute_all([create_item(1, Content("four")), create_item(1, Content("five"))])
@@ -166,7 +167,7 @@ async def _read_everything(lines: Sequence[bytes]) -> None:
     summary_of(state)
     await _show(lines, vault)
     await journal.execute(
-        create_item(1, Content("one more")), "", IdempotencyKey("cd" * 32, bytes(32))
+        create_item(1, Content("one more")), NO_ORIGIN, IdempotencyKey("cd" * 32, bytes(32))
     )
     await journal.close()
 

@@ -7,12 +7,12 @@ import json
 import pytest
 from hypothesis import given as for_all
 
+from eventapi.examples.shop import Invoice
 from eventapi.resources import Refused
 from eventapi.testing import act, acted, create, created, given, registered
 from eventapi.testing.plugin import StartServer
 from eventapi.testing.strategies import resources
 from events.errors import NotFound, NotUnique
-from examples.shop import Invoice
 
 ANN, BEN = registered(1, "ann"), registered(2, "ben")
 INVOICE = created(Invoice(number="A-1", customer="Ben", cents=995), 1, owner=1)
@@ -45,7 +45,7 @@ def test_every_valid_invoice_can_be_created(invoice: Invoice) -> None:
 
 @pytest.mark.long
 def test_a_real_server_serves_invoices(eventapi_server: StartServer) -> None:
-    server = eventapi_server("examples.shop")
+    server = eventapi_server("eventapi.examples.shop")
     ann, ben = server.user("ann"), server.user("ben")
 
     made = ann.post("invoices", json={"number": "A-1", "customer": "Ben", "cents": 995})
@@ -74,7 +74,7 @@ def test_the_lists_of_a_real_server_take_the_parameters_of_the_guide(
     eventapi_server: StartServer,
 ) -> None:
     """Each row of the table in docs/resources.md finds its invoices."""
-    ann = eventapi_server("examples.shop").user("ann")
+    ann = eventapi_server("eventapi.examples.shop").user("ann")
     for body in (
         {"number": "A-1", "customer": "Ben", "cents": 995, "due": "2026-12-24"},
         {"number": "A-2", "customer": "Eve", "cents": 500},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from eventapi.examples.todo import Task, TodoList
 from eventapi.resources import Refused
 from eventapi.testing import act, acted, created, given, registered, shared
 from eventapi.testing.plugin import StartServer
 from events.errors import Forbidden, NotFound
-from examples.todo import Task, TodoList
 
 ANN, BEN = registered(1, "ann"), registered(2, "ben")
 TODOS = created(TodoList(title="Garden", tasks=[Task("Water the plants")]), 1, owner=1)
@@ -35,7 +35,7 @@ def test_only_a_user_with_a_share_to_write_can_tick() -> None:
 
 @pytest.mark.long
 def test_a_real_server_serves_shared_lists(eventapi_server: StartServer) -> None:
-    server = eventapi_server("examples.todo")
+    server = eventapi_server("eventapi.examples.todo")
     ann, ben = server.user("ann"), server.user("ben")
     assert ann.post("todo_lists", json={"title": "Garden"}).status_code == 201
     assert ben.get("todo_lists/1").status_code == 404

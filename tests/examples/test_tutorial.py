@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "resources.md"
 
 _FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_SECONDS = re.compile(r"\bin [\d.]+s\b")
+_SECONDS = re.compile(r"\bin [\d.]+s\b( \(\d:\d\d:\d\d\))?")
 
 
 def tutorial() -> str:
@@ -37,7 +37,7 @@ def test_the_shop_of_the_tutorial_and_of_the_readme_is_the_example() -> None:
     def code(text: str) -> str:
         return text.partition("from datetime")[2].replace("\n\n", "\n").replace("\n\n", "\n")
 
-    example = code((ROOT / "examples" / "shop.py").read_text())
+    example = code((ROOT / "eventapi" / "examples" / "shop.py").read_text())
     assert code(files()["shop.py"]) == example
     (shown,) = re.findall(
         r"^```python\n(from datetime.*?)^```$",

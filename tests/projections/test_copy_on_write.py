@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, MutableSet
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from projections.copy_on_write import CopyOnWriteDict
+from projections.copy_on_write import CopyOnWriteDict, CopyOnWriteSet
 
 KEYS = st.integers(0, 5)
 VALUES = st.integers(0, 9)
@@ -80,6 +81,7 @@ class OverlayAgainstCopy(RuleBasedStateMachine):
         for overlay, model in zip(self.layers, self.models, strict=True):
             assert dict(overlay) == model
             assert len(overlay) == len(model)
+            assert bool(overlay) == bool(model)
             assert sorted(overlay) == sorted(model)
             for key in range(6):
                 assert (key in overlay) == (key in model)
@@ -98,3 +100,37 @@ def test_deleted_key_is_missing_even_if_the_base_has_it() -> None:
     del overlay[1]
     with pytest.raises(KeyError):
         overlay[1]
+
+
+CHANGES = st.lists(st.tuples(KEYS, KEYS, st.booleans()), max_size=12)
+"""A key, an element of its set, and whether that is added; else it is removed."""
+
+
+@given(st.dictionaries(KEYS, st.sets(KEYS, max_size=3)), CHANGES, CHANGES)
+def test_sets_in_a_staged_dict_behave_like_copies(
+    start: dict[int, set[int]],
+    below: list[tuple[int, int, bool]],
+    above: list[tuple[int, int, bool]],
+) -> None:
+    layers: list[MutableMapping[int, MutableSet[int]]] = [
+        {key: set(elements) for key, elements in start.items()}
+    ]
+    models = [{key: set(elements) for key, elements in start.items()}]
+    for changes in (below, above):
+        layers.append(CopyOnWriteDict(layers[-1], CopyOnWriteSet))
+        models.append({key: set(elements) for key, elements in models[-1].items()})
+        for key, element, is_added in changes:
+            for sets in (layers[-1], models[-1]):
+                if is_added:
+                    sets.setdefault(key, set()).add(element)
+                elif key in sets:
+                    sets[key].discard(element)
+                    if not sets[key]:
+                        del sets[key]
+    for layer, model in zip(layers, models, strict=True):
+        assert {key: sorted(elements) for key, elements in layer.items()} == {
+            key: sorted(elements) for key, elements in model.items()
+        }
+        for key, elements in model.items():
+            assert (len(layer[key]), bool(layer[key])) == (len(elements), bool(elements))
+            assert {one for one in range(6) if one in layer[key]} == elements

@@ -43,8 +43,9 @@ STORY = [
 _random = Random(7)
 
 
-def sums(state: State) -> tuple[str, str, int, bytes]:
-    return state.digest(), state.checksum(), state.position, state.last.hash
+def sums(state: State) -> tuple[str, str, int, bytes, bytes]:
+    versions = bytes(state.resources.versions).rstrip(b"\0")  # Its end is spare.
+    return state.digest(), state.checksum(), state.position, state.last.hash, versions
 
 
 def keyring_of(written: Written) -> Keyring:

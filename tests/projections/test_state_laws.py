@@ -82,7 +82,9 @@ def test_indexes_agree_with_the_tables(history: list[Happened]) -> None:
     state = folded_records(records_of(history))
     users = [user for user in state.users.by_id.values() if user.status != "erased"]
     assert state.users.ids_by_name == {user.username.casefold(): user.id for user in users}
-    assert state.users.ids_by_email == {user.email.casefold(): user.id for user in users}
+    addresses = [(user.email, user.id) for user in users]
+    addresses += [(user.pending_email, user.id) for user in users if user.pending_email]
+    assert state.users.ids_by_email == {address.casefold(): user for address, user in addresses}
     for owner in range(6):
         theirs = [item.id for item in state["items"].by_id.values() if item.owner == owner]
         assert list(state["items"].by_owner[owner]) == sorted(theirs)
@@ -113,7 +115,8 @@ def test_every_event_changes_the_digest(history: list[Happened]) -> None:
     for record in records_of(history):
         before = state.digest()
         state.apply(record)
-        assert state.digest() != before
+        is_digested = not record.event.type.startswith(("security.", "audit."))
+        assert (state.digest() != before) is is_digested
 
 
 @pytest.mark.long
@@ -122,7 +125,7 @@ def test_sound_histories_are_rich() -> None:
     lengths: list[int] = []
     kinds: set[type[Event]] = set()
 
-    @settings(max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=300, database=None, derandomize=True)
     @given(sound_histories())
     def look(history: list[Happened]) -> None:
         lengths.append(len(history))

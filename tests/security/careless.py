@@ -9,20 +9,25 @@ from litestar.types import ASGIApp
 
 from eventapi import app
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response
 from eventapi.http.routes import resources
 from eventapi.http.schemas.resources import Shape
+from eventapi.journal.batch import CommandResult
 
 
 class CarelessError(Exception):
     """An error with personal data in its message."""
 
 
-async def update(request: ApiRequest, shape: Shape, number: int, data: object) -> Response[Any]:
-    """Fail with an error that quotes the user, the item, the body and the headers."""
+_write = resources._write
+
+
+async def write(request: ApiRequest, shape: Shape, text: str, *rest: Any) -> CommandResult:
+    """Fail an update with an error that quotes the user, the item, the body and the headers."""
+    if request.method not in {"PATCH", "PUT"}:
+        return await _write(request, shape, text, *rest)
     caller, body = request.caller, await request.content()
-    item = caller.state[shape.resource.collection].by_id[number]
-    quoted = f"{caller.user} {item} {data} {body!r} {request.scope['headers']}"
+    item = caller.state[shape.resource.collection].by_id[int(text)]
+    quoted = f"{caller.user} {item} {rest} {body!r} {request.scope['headers']}"
     try:
         raise LookupError(quoted)
     except LookupError as error:
@@ -31,5 +36,5 @@ async def update(request: ApiRequest, shape: Shape, number: int, data: object) -
 
 def create_app() -> ASGIApp:
     """Create the app with the careless handler."""
-    mock.patch.object(resources, "_update", update).start()
+    mock.patch.object(resources, "_write", write).start()
     return app.create_app()

@@ -37,4 +37,4 @@ def assert_healthy(server: Server) -> None:
     """Assert that the server answers, and has printed nothing since its start."""
     assert ask(server.port, LIVE).status == 200
     assert server.output.endswith("Press Ctrl-C to stop.\n"), "it has logged an error"
-    assert server.output.count("\n") == 3, "it has logged an error"
+    assert server.output.count("\n") == 4, "it has logged an error"

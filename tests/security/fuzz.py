@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from eventapi.http.problem_types import PROBLEMS
+from eventapi.testing.items import ITEMS
 from events.verification.verify import verify
 from tests.end_to_end.server import Command, Server, by_serve
 from tests.security.raw import Answer, Wire, ask, json_request, request
@@ -195,7 +196,7 @@ def fuzz(
             figures.failures.append("the server did not exit with status 0")
     if "Traceback" in server.output:
         figures.failures.append(f"a traceback: {server.output[-2_000:]}")
-    if not verify(server.log).ok:
+    if not verify(server.log, vocabulary=ITEMS).ok:
         figures.failures.append("the log does not verify")
     return figures
 

@@ -82,7 +82,10 @@ class Wire:
                 break
         fields = [(name.lower(), value) for name, value in (line.split(": ", 1) for line in lines)]
         length = next((int(value) for name, value in fields if name == "content-length"), 0)
-        body = b"" if method == "HEAD" else self.read_exactly(length)
+        is_chunked = ("transfer-encoding", "chunked") in fields
+        body = b""
+        if method != "HEAD":
+            body = self._chunks() if is_chunked else self.read_exactly(length)
         return Answer(int(status), fields, body)
 
     def interim(self) -> bytes:
@@ -111,6 +114,15 @@ class Wire:
         while len(self._buffer) < length:
             self._more()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return body
+
+    def _chunks(self) -> bytes:
+        """A chunked body without trailers (RFC 9112, section 7.1)."""
+        body = b""
+        while size := int(self._until(b"\r\n"), 16):
+            body += self.read_exactly(size)
+            self._until(b"\r\n")
+        self._until(b"\r\n")
         return body
 
     def _more(self) -> None:

@@ -12,8 +12,8 @@ import msgspec
 
 from tests.openapi import served
 
-_SLOW = frozenset({"register", "login", "password"})
-"""Last segments of paths whose requests hash a password, which costs a thousand times more."""
+_SLOW = frozenset({"register", "login", "password", "forgot", "verification"})
+"""Last segments of paths whose requests hash a password, or wait for a fixed time."""
 
 _RARE_SHARE = 0.03
 _BROKEN_SHARE = 0.02

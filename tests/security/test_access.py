@@ -1,142 +1,33 @@
 """Authorization: every operation of the OpenAPI document for every kind of caller.
 
-`ACCESS` lists who may use each operation. A test fails for an operation that is not in it.
+`operations.ACCESS` lists who may use each. A test fails for an operation that is not in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
-from typing import Any
 
-import httpx
-import msgspec
 import pytest
 
 from eventapi.commands.users import DisableUser, GrantRole
-from tests.eventapi.http.client import OPERATOR, PASSWORD, Api, Caller, assert_problem
+from eventapi.http.routes import mailed_links
+from tests.eventapi.http.client import OPERATOR, Api, assert_problem
 from tests.openapi import served
-
-
-class Access(Enum):
-    """Who may use an operation."""
-
-    PUBLIC = "every client, with any token or none"
-    SESSION = "every logged-in user, for their own data"
-    AUDITOR = "auditors"
-    READER = "the owner of the resource in the path, and auditors"
-    OWNER = "the owner of the resource in the path; others get a 404"
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """Who may use an operation, and a body with which it succeeds."""
-
-    access: Access
-    body: Any = None
-
-
-_ITEM = {"title": "a title"}
-_PASSWORDS = {"current_password": PASSWORD, "new_password": "another " + PASSWORD}
-
-ACCESS: Mapping[tuple[str, str], Rule] = {
-    ("GET", "/"): Rule(Access.PUBLIC),
-    ("GET", "/docs"): Rule(Access.PUBLIC),
-    ("GET", "/openapi.json"): Rule(Access.PUBLIC),
-    ("GET", "/problems/{slug}"): Rule(Access.PUBLIC),
-    ("GET", "/health"): Rule(Access.PUBLIC),
-    ("GET", "/health/live"): Rule(Access.PUBLIC),
-    ("GET", "/health/ready"): Rule(Access.PUBLIC),
-    ("GET", "/metrics"): Rule(Access.PUBLIC),
-    ("POST", "/auth/register"): Rule(Access.PUBLIC, {"username": "x"}),
-    ("POST", "/auth/login"): Rule(Access.PUBLIC, {"username": "x"}),
-    ("POST", "/auth/refresh"): Rule(Access.PUBLIC, {"refresh": "x"}),
-    ("POST", "/auth/logout"): Rule(Access.SESSION),
-    ("POST", "/auth/password"): Rule(Access.SESSION, _PASSWORDS),
-    ("GET", "/auth/me"): Rule(Access.SESSION),
-    ("PATCH", "/auth/me"): Rule(Access.SESSION, {"full_name": "A Name"}),
-    ("DELETE", "/auth/me"): Rule(Access.SESSION, {"password": PASSWORD}),
-    ("GET", "/auth/sessions"): Rule(Access.SESSION),
-    ("DELETE", "/auth/sessions"): Rule(Access.SESSION),
-    ("DELETE", "/auth/sessions/{session_id}"): Rule(Access.OWNER),
-    ("POST", "/items"): Rule(Access.SESSION, _ITEM),
-    ("GET", "/items"): Rule(Access.SESSION),
-    ("GET", "/items/{item_id}"): Rule(Access.OWNER),
-    ("GET", "/items/{item_id}/history"): Rule(Access.OWNER),
-    ("POST", "/items/{item_id}/restore"): Rule(Access.OWNER, {"as_of": "2999-01-01T00:00:00Z"}),
-    ("PUT", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
-    ("PATCH", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
-    ("DELETE", "/items/{item_id}"): Rule(Access.OWNER),
-    ("GET", "/items/events"): Rule(Access.SESSION),
-    ("POST", "/batch"): Rule(
-        Access.SESSION, {"requests": [{"method": "POST", "path": "/items", "body": _ITEM}]}
-    ),
-    ("GET", "/audit/events"): Rule(Access.AUDITOR),
-    ("GET", "/audit/events/{position}"): Rule(Access.AUDITOR),
-    ("GET", "/audit/state"): Rule(Access.AUDITOR),
-    ("GET", "/log/checkpoint"): Rule(Access.PUBLIC),
-    ("GET", "/log/cosigned"): Rule(Access.PUBLIC),
-    ("GET", "/log/key"): Rule(Access.PUBLIC),
-    ("GET", "/log/consistency/{size}"): Rule(Access.PUBLIC),
-    ("GET", "/log/tile/{level}/{place}"): Rule(Access.PUBLIC),
-    ("GET", "/log/tile/entries/{place}"): Rule(Access.AUDITOR),
-    ("GET", "/log/proof/{position}"): Rule(Access.READER),
-}
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """An operation of the document; ``path`` is a template."""
-
-    method: str
-    path: str
-
-    @property
-    def rule(self) -> Rule:
-        plain = self.path.removeprefix("/api/v1").removeprefix("/api/v2")
-        return ACCESS["GET" if self.method == "HEAD" else self.method, plain]
-
-    @property
-    def needs_an_event(self) -> bool:
-        """Whether `send` creates an item of the owner first, which is one event."""
-        return "{item_id}" in self.path or "{position}" in self.path
-
-    def send(self, api: Api, owner: Caller, token: str | None) -> httpx.Response:
-        """Send the operation with a token, for a resource of the owner."""
-        path = self.path.replace("{slug}", "not-found").replace("{size}", "1")
-        path = path.replace("{level}/{place}", "0/000.p/1").replace("{place}", "000.p/1")
-        if "{item_id}" in path:
-            path = path.replace("{item_id}", str(owner.create()))
-        if "{session_id}" in path:
-            (session,) = owner.get("/auth/sessions").json()
-            path = path.replace("{session_id}", session["id"])
-        if "{position}" in path:
-            owner.create()
-            path = path.replace("{position}", str(api.log.position))
-        body = {} if self.rule.body is None else {"json": self.rule.body}
-        # A stream does not end; HEAD has the same status.
-        method = "HEAD" if path.endswith("/items/events") else self.method
-        return api.request(method, path, token=token, **body)
-
-
-def _documented() -> list[Operation]:
-    with Api() as api:
-        paths = served(api.request("GET", "/openapi.json").json())
-    return [Operation(method.upper(), path) for path in paths for method in paths[path]]
-
-
-DOCUMENTED = _documented()
-
-
-def name_of(operation: Operation) -> str:
-    return f"{operation.method} {operation.path}"
-
-
-def operations_for(*kinds: Access) -> list[Operation]:
-    return [one for one in DOCUMENTED if one.rule.access in kinds]
+from tests.security.operations import (
+    ACCESS,
+    DOCUMENTED,
+    Access,
+    Operation,
+    name_of,
+    operations_for,
+)
 
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
-    with Api() as running:
+    with pytest.MonkeyPatch.context() as patch, Api() as running:
+        # These tests are not about the time of answers.
+        patch.setattr(mailed_links, "ANSWER_SECONDS", 0.001)
         yield running
 
 
@@ -192,7 +83,7 @@ TokenOf = Callable[[Api], str | None]
 
 OUTSIDERS: list[TokenOf] = [no_token, guessed, refresh_token, logged_out, disabled, erased]
 INSIDERS: list[TokenOf] = [user, auditor, operator]
-NOT_PUBLIC = (Access.SESSION, Access.OWNER, Access.READER, Access.AUDITOR)
+NOT_PUBLIC = tuple(one for one in Access if one is not Access.PUBLIC)
 
 
 def test_every_operation_has_a_rule() -> None:
@@ -208,8 +99,23 @@ def test_every_operation_has_a_rule() -> None:
     assert {one.path[: len("/api/v1")] for one in DOCUMENTED} >= {"/api/v1", "/api/v2"}
 
 
-@pytest.mark.parametrize("operation", operations_for(*NOT_PUBLIC), ids=name_of)
-@pytest.mark.parametrize("token_of", OUTSIDERS)
+def test_the_document_names_the_token_of_every_operation_that_needs_one(api: Api) -> None:
+    paths = served(api.request("GET", "/openapi.json").json())
+    for one in DOCUMENTED:
+        needed = bool(paths[one.path][one.method.lower()].get("security"))
+        assert needed == (one.rule.access is not Access.PUBLIC), name_of(one)
+
+
+@pytest.mark.parametrize(
+    ("operation", "token_of"),
+    [
+        (operation, token_of)
+        for operation in operations_for(*NOT_PUBLIC)
+        for token_of in OUTSIDERS
+        if token_of is not no_token or operation.rule.access is not Access.OPTIONAL
+    ],
+    ids=lambda one: name_of(one) if isinstance(one, Operation) else one.__name__,
+)
 def test_callers_without_a_valid_token_get_a_401(
     api: Api, operation: Operation, token_of: TokenOf
 ) -> None:
@@ -252,7 +158,9 @@ def test_resources_of_others_are_a_404_for_every_role(
 
 
 @pytest.mark.parametrize(
-    "operation", operations_for(Access.SESSION, Access.OWNER, Access.READER), ids=name_of
+    "operation",
+    operations_for(Access.SESSION, Access.OPTIONAL, Access.OWNER, Access.READER),
+    ids=name_of,
 )
 def test_owners_may_use_their_resources(api: Api, operation: Operation) -> None:
     owner = api.caller()
@@ -275,9 +183,24 @@ def test_every_user_may_use_their_own_data(
     assert owner.name not in answer.text
 
 
-@pytest.mark.parametrize("operation", operations_for(Access.AUDITOR), ids=name_of)
-@pytest.mark.parametrize("token_of", [user, operator])
-def test_operations_for_auditors_are_forbidden_for_others(
+FORBIDDEN: Mapping[Access, list[TokenOf]] = {
+    Access.AUDITOR: [user, operator],
+    Access.STAFF: [user],
+    Access.OPERATOR: [user, auditor],
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "token_of"),
+    [
+        (operation, token_of)
+        for access, others in FORBIDDEN.items()
+        for operation in operations_for(access)
+        for token_of in others
+    ],
+    ids=lambda one: name_of(one) if isinstance(one, Operation) else one.__name__,
+)
+def test_operations_of_a_role_are_forbidden_for_others(
     api: Api, operation: Operation, token_of: TokenOf
 ) -> None:
     answer = operation.send(api, api.caller(), token_of(api))
@@ -287,7 +210,14 @@ def test_operations_for_auditors_are_forbidden_for_others(
         assert_problem(answer, 403, "forbidden")
 
 
-@pytest.mark.parametrize("operation", operations_for(Access.AUDITOR, Access.READER), ids=name_of)
+@pytest.mark.parametrize("operation", operations_for(Access.STAFF, Access.OPERATOR), ids=name_of)
+def test_operators_may_use_their_operations(api: Api, operation: Operation) -> None:
+    assert operation.send(api, api.caller(), operator(api)).is_success
+
+
+@pytest.mark.parametrize(
+    "operation", operations_for(Access.AUDITOR, Access.READER, Access.STAFF), ids=name_of
+)
 def test_auditors_may_use_their_operations(api: Api, operation: Operation) -> None:
     assert operation.send(api, api.caller(), auditor(api)).is_success
 

@@ -132,6 +132,16 @@ def find(places: Mapping[str, bytes], values: Mapping[str, str]) -> list[str]:
     ]
 
 
+def find_typed(places: Mapping[str, bytes]) -> list[str]:
+    """The typed values in a place.
+
+    Until an erasure, a mail in the outbox has the name and the address of its recipient.
+    """
+    mails = [place for place in places if place.startswith("outbox/")]
+    expected = {f"{name} in {place}" for place in mails for name in ("username", "email")}
+    return [one for one in find(places, TYPED) if one not in expected]
+
+
 def files(server: Server) -> dict[str, bytes]:
     """Every file of the server by name, and its output."""
     kept = {
@@ -169,7 +179,7 @@ def test_no_secret_is_stored_or_printed(tmp_path: Path, log_format: str) -> None
         places = files(server) | {"public answers": client.public_answers}
         assert find(places, secrets) == []
         assert find(places, {"argon2": "$argon2"}) == []
-        assert find(places, TYPED) == []
+        assert find_typed(places) == []
         # The controls: the server logged the request, and the search finds a value.
         assert "/auth/login" in server.output
         assert find({"place": f"a {KEY}".encode()}, {"key": KEY}) == ["key in place"]
@@ -206,7 +216,8 @@ def test_metrics_traces_and_error_reports_contain_no_personal_data(tmp_path: Pat
         "traces": receiver.under("/v1/traces"),
         "Sentry": receiver.under("/api/1/envelope/"),
     }
-    assert find(places, secrets | TYPED) == []
+    assert find(places, secrets) == []
+    assert find_typed(places) == []
     # The controls: each of them got the error.
     assert b'route="/items/{item_id}",status="500"' in metrics
     assert bytes.fromhex(trace) in places["traces"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -15,10 +14,7 @@ from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from eventapi.configuration.types import UNIX
 from eventapi.http.head import MAX_FORWARDED, too_large
 from eventapi.http.urls import PUBLIC_URL
-
-_IPV6_PREFIX_BITS = 64
-"""A host with one IPv6 address can use all of its /64 (RFC 6177)."""
-
+from eventapi.values.addresses import counted_address, plain_address
 
 _MAPPED_BITS = 96
 """The prefix length of ``::ffff:0:0/96``, the network of IPv4-mapped addresses."""
@@ -100,17 +96,6 @@ def _unmap(scope: Any) -> None:
         scope["client"] = (plain_address(client[0]), client[1])
 
 
-@lru_cache(4096)
-def plain_address(host: str) -> str:
-    """An address; if it is IPv4-mapped, the IPv4 address (RFC 4291, section 2.5.5.2)."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return host if mapped is None else str(mapped)
-
-
 def _with_mapped_forms(proxies: Sequence[str]) -> list[str]:
     """Trusted IPv4 networks with their IPv4-mapped forms, and the other way round."""
     forms = []
@@ -131,15 +116,4 @@ def _with_mapped_forms(proxies: Sequence[str]) -> list[str]:
 def caller_address(scope: Scope) -> str:
     """The address that rate limits count; for IPv6 the /64 network."""
     client = scope.get("client")
-    return _network(plain_address(client[0])) if client else ""
-
-
-@lru_cache(4096)
-def _network(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(ipaddress.ip_network((int(address), _IPV6_PREFIX_BITS), strict=False))
+    return counted_address(client[0]) if client else ""

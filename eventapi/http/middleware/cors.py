@@ -25,8 +25,8 @@ _PREFLIGHT: Headers = [
     (b"access-control-max-age", b"600"),
 ]
 _USUAL_HEADERS: Final = (
-    b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, "
-    b"Min-Event-Position, X-Request-ID"
+    b"Authorization, Change-Reason, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
+    b"Last-Event-ID, Min-Event-Position, X-Request-ID"
 )
 _FIELD_NAMES: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, \t-]{1,4096}")
 _CREDENTIALS = (b"access-control-allow-credentials", b"true")

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 import msgspec
 from litestar.types import HTTPScope, Scope
 
+from eventapi.commands.mailed_links import RESET_SECONDS
 from eventapi.configuration.settings import Settings
-from eventapi.http.authentication import bearer, user_of
+from eventapi.http.authentication import bearer, caller_of, credential_of
 from eventapi.http.middleware.client_address import caller_address
 from eventapi.http.problems import ProblemError
 from eventapi.http.response import Headers
@@ -26,7 +27,19 @@ from eventapi.security.fair_queue import MAX_WAITING_CHANGES
 from eventapi.security.tokens import Tokens
 from events.errors import EventapiError, ShareUsedUp
 
-_LOGIN_PATHS = ("/auth/login", "/auth/register", "/auth/refresh")
+_LOGIN_PATHS = (
+    "/auth/login",
+    "/auth/login/second-factor",
+    "/auth/register",
+    "/auth/refresh",
+    "/auth/password/forgot",
+    "/auth/password/reset",
+    "/auth/email/verification",
+    "/auth/email/verify",
+    "/auth/keys",
+    "/auth/totp",
+    "/auth/totp/confirm",
+)
 """Ends of paths, because a server may be mounted below any prefix."""
 
 _PROBE_PATHS = ("/health", "/health/live", "/health/ready", "/metrics")
@@ -37,6 +50,16 @@ _UNLIMITED_PATHS = frozenset(
 
 _FAILURE_RATES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
 """Wrong passwords after which further passwords are refused unchecked until the window ends."""
+
+_ACCOUNT_FAILURE_RATES = (Rate("codes", 100, 3_600),)
+"""Wrong codes of one account from all addresses together."""
+
+_MAIL_RATES = (Rate("mails", 3, 600), Rate("mails-day", 10, 86_400))
+"""Mails of one kind that requests can cause to one address."""
+
+_MAIL_ALWAYS = Rate("mails-hour", 1, RESET_SECONDS)
+"""A mail beyond these rates. So a stranger who uses them up does not lock the owner out: as long as a
+mail is withheld, the link in an earlier one is valid."""
 
 _PASSWORD_SHARE = Rate("passwords", MAX_WAITING_CHANGES, 1)
 """Passwords of one caller that may wait to be hashed, reported as a rate: about one second's."""
@@ -115,27 +138,44 @@ class RateLimiter:
             try:
                 clock = self._journal.clock
                 now = clock.seconds()
-                claims = self._tokens.claims(token, now)
-                user = user_of(await self._journal.state(), claims, clock.second_end(now))
+                credential = credential_of(token, self._tokens, now)
+                caller = caller_of(await self._journal.state(), credential, clock.second_end(now))
             except EventapiError:
-                user = None
-            if user is not None:
-                return f"user {user.id}"
+                caller = None
+            if caller is not None:
+                return f"user {caller.user.id}"
         return caller_address(scope)
 
-    async def check_failures(self, scope: HTTPScope, what: str) -> None:
+    async def may_mail(self, subject: str) -> bool:
+        """Count a mail that a request may cause; false if it is one too many.
+
+        The client learns nothing of it, because only known addresses get mails.
+        """
+        if self._login is None:
+            return True
+        within = [
+            (await self._counts.add(rate, f"mail {subject}")).count <= rate.limit
+            for rate in (_MAIL_ALWAYS, *_MAIL_RATES)
+        ]
+        return within[0] or all(within[1:])
+
+    async def check_failures(
+        self, scope: HTTPScope, what: str, *, whole_account: bool = False
+    ) -> None:
         """Raise `ProblemError` after too many wrong passwords for ``what``.
 
         Does nothing if logins are not limited.
         """
         if self._login is None:
             return
-        for rate in _FAILURE_RATES:
+        for rate in _ACCOUNT_FAILURE_RATES if whole_account else _FAILURE_RATES:
             window = await self._counts.get(rate, what)
             if window.count >= rate.limit:
                 raise _failed_too_often(scope, rate, window)
 
-    async def count_failure(self, scope: HTTPScope, what: str) -> None:
+    async def count_failure(
+        self, scope: HTTPScope, what: str, *, whole_account: bool = False
+    ) -> None:
         """Count a wrong password.
 
         If concurrent attempts have pushed the count over the limit, raise the 429 of
@@ -143,7 +183,8 @@ class RateLimiter:
         """
         if self._login is None:
             return
-        windows = [(rate, await self._counts.add(rate, what)) for rate in _FAILURE_RATES]
+        rates = _ACCOUNT_FAILURE_RATES if whole_account else _FAILURE_RATES
+        windows = [(rate, await self._counts.add(rate, what)) for rate in rates]
         for rate, window in windows:
             if window.count > rate.limit:
                 raise _failed_too_often(scope, rate, window)
@@ -169,7 +210,7 @@ def rate_limit_fields(scope: HTTPScope) -> Headers:
 
 def _failed_too_often(scope: HTTPScope, rate: Rate, window: Window) -> ProblemError:
     _record_window(scope, rate, window)
-    return _refusal(window, "the password was wrong too often")
+    return _refusal(window, "passwords or codes were wrong too often")
 
 
 def _refusal(window: Window, detail: str) -> ProblemError:

@@ -15,9 +15,9 @@ from eventapi.http.response import Response
 from eventapi.http.urls import base_url, place_of
 
 _REDIRECTED: Final = re.compile(
-    r"((/api/v1)?/(auth/(register|login|me)|items(/[1-9][0-9]{0,18})?)|/docs)/", re.ASCII
+    r"((/api/v1)?/(auth/(register|login|me)|items(/[1-9][0-9]{0,18})?)|/docs|/console)/", re.ASCII
 )
-"""Paths of the replaced service, whose framework redirected a trailing slash."""
+"""Paths of the replaced service, whose framework redirected a trailing slash, and the console."""
 
 
 def trailing_slash_response(scope: HTTPScope) -> Response[Any] | None:

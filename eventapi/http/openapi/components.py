@@ -8,14 +8,23 @@ from typing import Any
 
 import msgspec
 
+from eventapi.http.change_reason import CHANGE_REASON
 from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import readable
 from eventapi.http.problem_types import PROBLEMS
-from eventapi.http.schemas.requests import EventsQuery, ListQuery
+from eventapi.http.schemas.audit import EventsQuery
+from eventapi.http.schemas.requests import ListQuery
+from eventapi.values.reasons import MAX_REASON_CHARACTERS
 
 _MAX_POSITION = 10**18 - 1
 
 _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
+    CHANGE_REASON: {
+        "description": "Why the client makes this change: one line of UTF-8, which is sealed into the "
+        "events of the request, and shown in the history of the resource.",
+        "schema": {"type": "string", "maxLength": MAX_REASON_CHARACTERS},
+        "example": "asked for by the customer",
+    },
     "If-Match": {
         "description": "Entity tags that the resource may have; with any other one the response is 412. "
         "`*` accepts any.",
@@ -108,13 +117,16 @@ _QUERY_EXAMPLES: dict[str, Any] = {
     "limit": 100,
     "order": "asc",
     "q": "first",
+    "since": 1,
     "sort": "id",
     "subject": "items/1",
     "type": "item.created",
+    "until": "2099-12-31T23:59:59Z",
 }
 """Values with which a request succeeds for any log, because tools send the examples unchanged."""
 
 _ANSWER_HEADERS = {
+    "Content-Disposition": "The name of the file.",
     "Deprecation": "The time of deprecation, as `@` and seconds since 1970 (RFC 9745).",
     "ETag": "The entity tag of the content.",
     "Event-Position": "The position in the log of the event that was written.",

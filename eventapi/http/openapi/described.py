@@ -10,11 +10,23 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 
-from eventapi.http.guards import auditor, logged_in, optional_login
-from eventapi.http.handlers import Operation, operation_of
+from eventapi.http.guards import auditor, logged_in, optional_login, own_session
+from eventapi.http.operation import Operation, operation_of
+from eventapi.http.operator_guards import operator, operator_or_auditor, operator_or_key
 from eventapi.http.request import declared_body
 from eventapi.http.schemas.responses import ApiVersion
 
+_AUTHENTICATING: Final = frozenset(
+    {
+        auditor,
+        logged_in,
+        operator,
+        operator_or_auditor,
+        operator_or_key,
+        optional_login,
+        own_session,
+    }
+)
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -79,7 +91,7 @@ def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> De
         handler.fn.__doc__ or "",
         sorted(handler.resolve_tags()),
         operation,
-        bool({logged_in, auditor, optional_login}.intersection(handler.resolve_guards())),
+        not _AUTHENTICATING.isdisjoint(handler.resolve_guards()),
         optional_login in handler.resolve_guards(),
         answers,
         (*operation.response_headers, "Location") if is_created else operation.response_headers,

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
 from typing import Any
 
-from eventapi.http.handlers import Operation
 from eventapi.http.openapi.components import LIMITS, Components, ErrorShape, slugs_of
 from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import Schemas
+from eventapi.http.operation import Operation
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.problems import ErrorV1, Problem
 from eventapi.http.urls import is_version_1
@@ -44,19 +44,24 @@ A path with a slash at its end is not found. In version 1, paths of the replaced
 path without it (307), as that service did.
 """
 
-_TAGS = {
-    "auth": "Accounts and sessions.",
-    "batch": "Several writes in one request, all or none.",
-    "audit": "The events of the log, for auditors.",
-    "projections": "What the application computes from the log.",
-    "log": "The log as a transparency log, with proofs.",
-    "health": "Health and metrics of the server.",
-    "documentation": "This documentation.",
+_FIRST_TAGS = {
+    "auth": "Create an account, log in, and manage your sessions, keys and second factor.",
 }
+_LAST_TAGS = {
+    "batch": "Write several resources in one request, all or none.",
+    "projections": "Read what the application computes from the log.",
+    "users": "Manage all users, as an operator.",
+    "webhooks": "Deliver events to other servers, as an operator.",
+    "audit": "Read and compare the events of the log, as an auditor.",
+    "log": "Prove that an event is in the log, and that the log was only appended to.",
+    "health": "Check the server, and read its metrics.",
+    "documentation": "Read this documentation.",
+}
+"""The tags of resources come between these: first what every user needs."""
 
 _MEANINGS = {304: "The client has it already.", 307: "It is at the address in `Location`."}
 
-_BINARY = "application/octet-stream"
+_BINARY = frozenset({"application/octet-stream", "application/zip"})
 
 
 def build_document(  # noqa: PLR0917 - the parts of a document
@@ -96,7 +101,7 @@ def build_document(  # noqa: PLR0917 - the parts of a document
         "servers": [{"url": base or "/"}],
         "tags": [
             {"name": name, "description": text}
-            for name, text in {**_TAGS, **tags}.items()
+            for name, text in {**_FIRST_TAGS, **tags, **_LAST_TAGS}.items()
             if name in used
         ],
         "paths": paths,
@@ -220,7 +225,7 @@ class _Builder:
 
     def _content(self, operation: Operation, kind: Any) -> dict[str, Any]:
         schema = self._schemas.of(kind)
-        if operation.media_type == _BINARY:
+        if operation.media_type in _BINARY:
             schema = schema | {"format": "binary"}
         return {operation.media_type: {"schema": schema}} | {
             name: {"schema": {"type": "string"}} for name in operation.other_media_types

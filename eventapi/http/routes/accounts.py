@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from heapq import nlargest
 
 from litestar import Controller
@@ -10,16 +9,15 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from eventapi.accounts.service import Grant
-from eventapi.commands.command import Command
 from eventapi.commands.sessions import EndSession
 from eventapi.commands.users import (
     UpdateProfile,
 )
 from eventapi.http.decoding import Texts, from_texts
-from eventapi.http.guards import logged_in
+from eventapi.http.guards import logged_in, own_session
 from eventapi.http.handlers import delete, get, patch, post
-from eventapi.http.middleware.client_address import caller_address
 from eventapi.http.request import ApiRequest, MergePatch
+from eventapi.http.request_client import RequestClient
 from eventapi.http.response import Response, json_response, written
 from eventapi.http.schemas.requests import (
     Confirmation,
@@ -38,15 +36,12 @@ from events.errors import (
     Invalid,
     NotFound,
 )
-from events.vocabulary.sessions import Device
 from events.vocabulary.users import Profile
-from projections.state import State
 from projections.tables.sessions import Session
 from projections.tables.users import User, casefold_key
 
 _MAX_SESSIONS = 1_000
-_MAX_AGENT = 256
-_NO_STORE = (b"cache-control", b"no-store")
+NO_STORE = (b"cache-control", b"no-store")
 _WRITTEN = ("Event-Position",)
 
 
@@ -90,7 +85,13 @@ class AccountsController(Controller):
         summary="Log in",
         form_body=PasswordGrant,
         response_headers=_WRITTEN,
-        errors=("invalid-credentials", "account-disabled", "validation-failed"),
+        errors=(
+            "invalid-credentials",
+            "second-factor-required",
+            "account-disabled",
+            "email-unverified",
+            "validation-failed",
+        ),
     )
     async def login(
         self, request: ApiRequest, services: NamedDependency[Services]
@@ -108,17 +109,15 @@ class AccountsController(Controller):
         else:
             _check_grant(form, "password", "refresh_token")
             body = from_texts(form, PasswordGrant, "body")
-        client, agent = request.scope["client"], request.header(b"user-agent")
-        device = Device(client[0] if client else None, agent[:_MAX_AGENT] if agent else None)
         grant = await services.accounts.log_in(
-            RequestClient(request), body.username, body.password, device
+            RequestClient(request), body.username, body.password, request.device
         )
-        return _granted(grant)
+        return granted(grant)
 
     @post(
         "/logout",
         summary="End this session",
-        guards=(logged_in,),
+        guards=(own_session,),
         status=204,
         response_headers=_WRITTEN,
     )
@@ -135,7 +134,7 @@ class AccountsController(Controller):
     @patch(
         "/me",
         summary="Change your profile",
-        guards=(logged_in,),
+        guards=(own_session,),
         response_headers=_WRITTEN,
         errors=("email-taken", "validation-failed"),
     )
@@ -145,7 +144,10 @@ class AccountsController(Controller):
         data: MergePatch[ProfilePatch],
         services: NamedDependency[Services],
     ) -> Response[UserView]:
-        """Change the given members of your profile."""
+        """Change the given members of your profile.
+
+        Another email address counts once it is verified by the link that is mailed to it.
+        """
         user = request.caller.user
         email = normal_email(data.email) if isinstance(data.email, str) else data.email
         if isinstance(email, str) and casefold_key(email) != casefold_key(user.email):
@@ -158,14 +160,14 @@ class AccountsController(Controller):
     @delete(
         "/me",
         summary="Erase your account",
-        guards=(logged_in,),
+        guards=(own_session,),
         response_headers=_WRITTEN,
-        errors=("invalid-credentials", "validation-failed"),
+        errors=("invalid-credentials", "action-refused", "validation-failed"),
     )
     async def erase_me(
         self, request: ApiRequest, data: JSONBody[Confirmation], services: NamedDependency[Services]
     ) -> Response[None]:
-        """Erase your account and all of its data permanently."""
+        """Erase your account and all of its data permanently; the last operator cannot."""
         user, session = request.caller.user, request.caller.session
         client = RequestClient(request)
         return written(await services.accounts.erase(client, user, session, data.password), None)
@@ -191,7 +193,7 @@ class AccountsController(Controller):
     @post(
         "/password",
         summary="Change your password",
-        guards=(logged_in,),
+        guards=(own_session,),
         status=204,
         response_headers=_WRITTEN,
         errors=("invalid-credentials", "validation-failed"),
@@ -209,7 +211,7 @@ class AccountsController(Controller):
         )
         return written(result, None)
 
-    @get("/sessions", summary="List your sessions", guards=(logged_in,))
+    @get("/sessions", summary="List your sessions", guards=(own_session,))
     async def list_sessions(
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[list[SessionView]]:
@@ -224,7 +226,7 @@ class AccountsController(Controller):
     @delete(
         "/sessions",
         summary="End all of your sessions",
-        guards=(logged_in,),
+        guards=(own_session,),
         response_headers=_WRITTEN,
     )
     async def end_sessions(self, request: ApiRequest) -> Response[None]:
@@ -236,7 +238,7 @@ class AccountsController(Controller):
     @delete(
         "/sessions/{session_id:str}",
         summary="End one of your sessions",
-        guards=(logged_in,),
+        guards=(own_session,),
         response_headers=_WRITTEN,
         errors=("not-found",),
     )
@@ -248,57 +250,16 @@ class AccountsController(Controller):
         return await _end(request, EndSession(caller.user.id, session_id, "revoked"))
 
 
-class RequestClient:
-    """Adapter: a request as the client that the account service expects.
-
-    With ``key_scope``, a command is executed once for the request's idempotency key.
-    """
-
-    def __init__(self, request: ApiRequest, key_scope: str | None = None) -> None:
-        self._request = request
-        self._key_scope = key_scope
-        self._limiter = request.services.rate_limiter
-        self.address = caller_address(request.scope)
-
-    async def current_state(self) -> State:
-        """The state at the position in Min-Event-Position, or at a later one."""
-        return await self._request.current_state()
-
-    async def execute(self, command: Command) -> CommandResult:
-        """Execute a command, in the caller's session if there is one."""
-        if self._key_scope is not None:
-            return await self._request.execute(command, self._key_scope)
-        return await self._request.execute_always(command)
-
-    async def check_guesses(self, subject: str) -> None:
-        """Raise `ProblemError` if there were too many wrong passwords for a subject."""
-        await self._limiter.check_failures(self._request.scope, subject)
-
-    async def count_guess(self, subject: str) -> None:
-        """Count a wrong password for a subject; raises `ProblemError`."""
-        await self._limiter.count_failure(self._request.scope, subject)
-
-    async def clear_guesses(self, subject: str) -> None:
-        """Reset the count of wrong passwords for a subject."""
-        await self._limiter.clear_failures(subject)
-
-    def queue(self) -> AbstractContextManager[None]:
-        """A context for hashing a password.
-
-        It raises `ProblemError` if the client has used up its share of the queue.
-        """
-        return self._limiter.refuse_used_up_share(self._request.scope)
-
-
 async def _refreshed(
     request: ApiRequest, services: Services, refresh_token: str
 ) -> Response[TokenPair]:
-    return _granted(await services.accounts.refresh(RequestClient(request), refresh_token))
+    return granted(await services.accounts.refresh(RequestClient(request), refresh_token))
 
 
-def _granted(grant: Grant) -> Response[TokenPair]:
+def granted(grant: Grant) -> Response[TokenPair]:
+    """The response to a login or a renewal."""
     pair = TokenPair(grant.access_token, "bearer", grant.lifetime, grant.refresh_token)
-    return written(grant.result, pair, 200, _NO_STORE)
+    return written(grant.result, pair, 200, NO_STORE)
 
 
 def _refresh_token(form: Texts) -> str:

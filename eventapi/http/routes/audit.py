@@ -11,23 +11,31 @@ import msgspec
 from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from eventapi.accounts.openings import record_opening
+from eventapi.http.authenticated_request import EVENT_STREAM
 from eventapi.http.authentication import Reader
 from eventapi.http.guards import auditor
 from eventapi.http.handlers import get
-from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
-from eventapi.http.response import JSON, Response, encode, json_response
+from eventapi.http.moments import check_order, point_of
+from eventapi.http.request import NDJSON, ApiRequest
+from eventapi.http.request_client import RequestClient
+from eventapi.http.response import JSON, Headers, Response, encode, json_response
+from eventapi.http.routes.audit_diff import diff_page
 from eventapi.http.routes.events import Following, event, followed, resumed_after
-from eventapi.http.schemas.requests import EventsQuery, StateQuery
+from eventapi.http.schemas.audit import DiffPage, DiffQuery, EventsQuery
+from eventapi.http.schemas.requests import StateQuery
 from eventapi.http.schemas.responses import EventPage, OpenedEvent
 from eventapi.http.services import Services
 from eventapi.http.streaming import StreamingResponse
 from eventapi.http.urls import path_position
 from eventapi.queries.live_events import Line, Subscription
+from eventapi.queries.opened import OpenedLine
 from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary, summary_of
-from events.errors import Fault, Invalid
+from events.codec import parse
+from events.errors import Fault, Invalid, NotFound
 from projections.state import State
 
 _PAGE = 100
@@ -38,9 +46,6 @@ _MOST_SCANNED = 100_000
 
 _LINES_AT_ONCE = 64
 """Lines that a stream sends as one part."""
-
-_SECRETS = ("password_hash",)
-"""Members of personal data that are hidden from auditors too."""
 
 
 class AuditController(Controller):
@@ -63,41 +68,66 @@ class AuditController(Controller):
         """Read events of the log: as a page, as lines of JSON, or as a live stream.
 
         `Accept` selects the form. The name of a server-sent event (`event:`) is its type, such as
-        `user.registered`, or `reset`; its `id:` is its position.
+        `user.registered`, or `reset`; its `id:` is its position. `since` and `until` are inclusive.
         """
-        position = request.caller.state.position
         query = request.query_as(EventsQuery)
         _check_type(query, request.caller.state)
         wanted = EventFilter.of(
             *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
         )
         kind = request.preferred_type(EVENT_STREAM, NDJSON)
+        selected = await _range(request, query)
         if kind == EVENT_STREAM:
-            return await _live(request, query, wanted)
+            _check_live(query)
+            after = resumed_after(request)
+            after = query.after if after is None and query.after is not UNSET else after
+            return await _live(request, max(after or 0, selected.after), wanted)
+        selected = selected.beyond(query.after)
         if kind == NDJSON:
             headers = [(b"content-type", NDJSON.encode())]
-            return StreamingResponse(headers, _all(request, query, wanted, position))
-        return await _page(request, query, wanted, position)
+            return StreamingResponse(headers, _all(request, query, wanted, selected))
+        return await _page(request, query, wanted, selected)
 
     @get(
         "/events/{position:str}",
         summary="Read an event with its proof",
+        response_headers=("Event-Position",),
         errors=("forbidden", "not-found"),
     )
     async def get_event(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
     ) -> Response[OpenedEvent]:
-        """Read an event, decrypted if its key still exists, and its inclusion proof."""
+        """Read an event, decrypted if its key still exists, and its inclusion proof.
+
+        That values are opened is itself an event, `audit.opened`. The answer follows only once it is
+        written, and has its position in `Event-Position`.
+        """
         number = path_position(position, request.caller.state)
         line = await services.history.line_at(number)
-        (record,) = await services.history.records([number])
-        personal = getattr(record.event, "personal", None)
-        opened = None
-        if isinstance(personal, msgspec.Struct):
-            values = msgspec.to_builtins(personal)
-            opened = {name: value for name, value in values.items() if name not in _SECRETS}
-        proof = await services.checkpoints.inclusion(number)
-        return json_response(OpenedEvent(msgspec.Raw(line), opened, str(proof)))
+        opened, headers = await _opened(request, number, line)
+        proof = str(await services.checkpoints.inclusion(number))
+        content = OpenedEvent(
+            msgspec.Raw(line), opened.personal, proof, opened.reason, opened.clear
+        )
+        return json_response(content, 200, *headers)
+
+    @get(
+        "/diff",
+        summary="Compare two moments",
+        query=DiffQuery,
+        response_headers=("Link", "Event-Position"),
+        errors=("forbidden", "validation-failed"),
+    )
+    async def get_diff(self, request: ApiRequest) -> Response[DiffPage]:
+        """Compare the entities at two moments: users, resources, API keys and webhooks.
+
+        For each entity that differs: what happened to it, and the values that differ. Sealed values are
+        shown where their key exists. Of an erased entity only the erasure is shown; the API keys and the
+        shares of an erased user end with the user. Entities that exist at neither moment are left out, so
+        a page may have fewer than `limit`. Sessions are not compared. That sealed values are opened is an
+        event, `audit.opened`, for each user; `Event-Position` has the position of the last one.
+        """
+        return await diff_page(request, request.query_as(DiffQuery))
 
     @get(
         "/state",
@@ -114,24 +144,96 @@ class AuditController(Controller):
         position = state.position
         if query.as_of is not UNSET:
             position = await request.resolve_as_of(state, query.as_of)
-        async with services.history.state_at(position) as then:
+        async with services.history.state_at(position, request.caller.user.id) as then:
             return json_response(await asyncio.to_thread(summary_of, then))
 
 
-async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Response[Any]:
+class _Range(msgspec.Struct, frozen=True):
+    """The positions to read: those after ``after``, up to ``upto``."""
+
+    after: int
+    upto: int
+    descending: bool
+
+    def beyond(self, cursor: int | UnsetType) -> _Range:
+        """The part beyond a position, in order."""
+        if cursor is UNSET:
+            return self
+        if self.descending:
+            return msgspec.structs.replace(self, upto=min(self.upto, cursor - 1))
+        return msgspec.structs.replace(self, after=max(self.after, cursor))
+
+    def first(self, count: int) -> _Range:
+        """The part that is read first, of at most so many positions."""
+        if self.descending:
+            return msgspec.structs.replace(self, after=max(self.after, self.upto - count))
+        return msgspec.structs.replace(self, upto=min(self.upto, self.after + count))
+
+    def cursor(self) -> int:
+        """The position after which, in order, the next part starts."""
+        return self.after + 1 if self.descending else self.upto
+
+
+async def _range(request: ApiRequest, query: EventsQuery) -> _Range:
+    """The positions between `since` and `until`; raises `Invalid`."""
+    state, history = request.caller.state, request.services.history
+    after, upto = 0, state.position
+    since = None if query.since is UNSET else point_of("since", query.since)
+    until = None if query.until is UNSET else point_of("until", query.until)
+    check_order("since", since, "until", until)
+    if since is not None:
+        after = await history.position_before(since, state)
+    if isinstance(until, str):
+        upto = await history.position(until, state)
+    elif until is not None:
+        upto = min(upto, until)
+    return _Range(after, upto, query.order == "desc")
+
+
+def _check_live(query: EventsQuery) -> None:
+    """Raise `Invalid` for what a live stream cannot have."""
+    faults = []
+    if query.order == "desc":
+        faults.append(Fault("/order", "must be asc, because the stream is live", where="query"))
+    if query.until is not UNSET:
+        faults.append(Fault("/until", "cannot be given, because the stream is live", where="query"))
+    if faults:
+        raise Invalid(*faults)
+
+
+async def _opened(request: ApiRequest, position: int, line: bytes) -> tuple[OpenedLine, Headers]:
+    """What is sealed on a line, and the position of its opening as a header.
+
+    The log has that event before this returns. A HEAD shows nothing, so it records nothing; its
+    Content-Length reveals no more than the length of the seal.
+    """
+    opened = request.services.history.open(line)
+    if opened == OpenedLine(None) or request.method == "HEAD":
+        return opened, []
+    owner = parse(line).sealedfor
+    try:
+        result = await record_opening(
+            RequestClient(request), request.caller.user.subject, owner, position
+        )
+    except NotFound:
+        return OpenedLine(None), []  # The user was erased meanwhile.
+    return opened, [(b"event-position", b"%d" % result.record.position)]
+
+
+async def _live(request: ApiRequest, after: int, wanted: EventFilter) -> Response[Any]:
     async def source(reader: Reader, after: int) -> AsyncIterator[bytes]:
         position = reader.state.position
         async for run in request.services.log_watcher.lines(after, position, wanted):
             if run:
-                yield b"".join(event(position, kind_of(line), line) for position, line in run)
+                part = b"".join(event(position, kind_of(line), line) for position, line in run)
+                await authenticate()
+                yield part
 
     async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
         for start in range(0, len(lines), _LINES_AT_ONCE):
             some = lines[start : start + _LINES_AT_ONCE]
+            await authenticate()
             yield b"".join(event(line.position, line.type, line.line) for line in some)
-
-    after = resumed_after(request)
-    after = query.after if after is None else after
 
     async def authenticate() -> Reader:
         await request.authenticate_auditor()
@@ -139,7 +241,9 @@ async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) ->
 
     following = Following(after, authenticate, source, handed_out, restart=0)
     caller = request.caller
-    return await followed(request, following, Subscription(caller.user.id, caller.session, wanted))
+    return await followed(
+        request, following, Subscription(caller.user.id, caller.credential, wanted)
+    )
 
 
 def _check_type(query: EventsQuery, state: State) -> None:
@@ -154,10 +258,10 @@ def _check_type(query: EventsQuery, state: State) -> None:
 
 
 async def _all(
-    request: ApiRequest, query: EventsQuery, wanted: EventFilter, upto: int
+    request: ApiRequest, query: EventsQuery, wanted: EventFilter, selected: _Range
 ) -> AsyncGenerator[bytes, None]:
-    left = upto if query.limit is UNSET else query.limit
-    async for run in request.services.log_watcher.lines(query.after, upto, wanted):
+    left = selected.upto if query.limit is UNSET else query.limit
+    async for run in _runs(request, wanted, selected):
         if run:
             # Authenticate again: the client may have read slowly. An error ends the stream.
             await request.authenticate_auditor()
@@ -168,19 +272,20 @@ async def _all(
 
 
 async def _page(
-    request: ApiRequest, query: EventsQuery, wanted: EventFilter, last: int
+    request: ApiRequest, query: EventsQuery, wanted: EventFilter, selected: _Range
 ) -> Response[Any]:
     limit = _PAGE if query.limit is UNSET else query.limit
-    upto = min(last, query.after + _MOST_SCANNED)
+    scanned = selected.first(_MOST_SCANNED)
     found: list[tuple[int, bytes]] = []
-    async for run in request.services.log_watcher.lines(query.after, upto, wanted):
+    async for run in _runs(request, wanted, scanned):
         found += run
         if len(found) > limit:
             break
     page, more = found[:limit], len(found) > limit
     following = None
-    if more or upto < last:
-        following = _following(request, query, limit, page[-1][0] if more else upto)
+    if more or scanned != selected:
+        after = page[-1][0] if more else scanned.cursor()
+        following = _following(request, query, limit, after)
     headers = [JSON]
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
@@ -188,8 +293,17 @@ async def _page(
     return Response(200, headers, encode(events))
 
 
+def _runs(
+    request: ApiRequest, wanted: EventFilter, selected: _Range
+) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+    return request.services.log_watcher.lines(
+        selected.after, selected.upto, wanted, descending=selected.descending
+    )
+
+
 def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) -> str:
-    given: dict[str, Any] = {"type": query.type, "subject": query.subject, "actor": query.actor}
-    parameters = {"after": after, "limit": limit}
-    parameters |= {name: value for name, value in given.items() if value is not UNSET}
+    given: dict[str, Any] = msgspec.structs.asdict(query) | {"after": after, "limit": limit}
+    if query.order == "asc":
+        del given["order"]
+    parameters = {name: value for name, value in given.items() if value is not UNSET}
     return request.url_of(f"/audit/events?{urlencode(parameters)}")

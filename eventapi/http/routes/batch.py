@@ -6,10 +6,11 @@ them in order under the log's lock. There, a request that refers to a new resour
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from litestar import Controller
+from litestar import Controller, Request
 from litestar.params import JSONBody
 from msgspec import UNSET
 
@@ -17,15 +18,21 @@ from eventapi.commands.command import Command
 from eventapi.commands.resources import writable_or_tombstone
 from eventapi.http.guards import logged_in
 from eventapi.http.handlers import post
-from eventapi.http.problems import PartError
+from eventapi.http.problems import PartError, problem_response
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response, json_response
 from eventapi.http.routes.batch_parsing import Part, parse_requests, writes_by_place
-from eventapi.http.routes.writes import check_known, creation, entity_of, restoration
+from eventapi.http.routes.writes import (
+    check_known,
+    creation,
+    entity_of,
+    first_results,
+    restoration,
+)
 from eventapi.http.schemas.batch import Batch, BatchResponse, BatchResponses
 from eventapi.http.schemas.resources import Shape
 from eventapi.journal.batch import CommandResult, DependentCommand, GroupedCommand
-from events.errors import Refusal
+from events.errors import Fault, Invalid, Refusal
 
 _ERRORS: Final = (
     "not-found",
@@ -38,8 +45,17 @@ _ERRORS: Final = (
 )
 
 
-def batch_controller(shapes: Iterable[Shape]) -> type[Controller]:
-    """The controller of batches that write resources of these kinds."""
+BATCH_BODIES: Final = 16
+"""The body of a batch may have so many times the bytes of another request's."""
+
+_REQUEST: Final = re.compile(r"/requests/[0-9]+")
+
+
+def batch_controller(shapes: Iterable[Shape], max_body_bytes: int) -> type[Controller]:
+    """The controller of batches that write resources of these kinds.
+
+    ``max_body_bytes`` is the limit of other requests.
+    """
     writes = writes_by_place(shapes)
 
     class BatchController(Controller):
@@ -47,6 +63,8 @@ def batch_controller(shapes: Iterable[Shape]) -> type[Controller]:
 
         path = "/batch"
         tags = ("batch",)
+        request_max_body_size = BATCH_BODIES * max_body_bytes
+        exception_handlers = {Invalid: _on_invalid}  # noqa: RUF012 - declared by Litestar
 
         @post(
             summary="Write several resources, all or none",
@@ -62,15 +80,21 @@ def batch_controller(shapes: Iterable[Shape]) -> type[Controller]:
 
             The requests take effect in their order, all or none. If one is refused, the response is
             its problem, and `errors` has a pointer to it, such as `/requests/3`. `$0` stands for the
-            number of the resource that request 0 creates. Rate limits count each request.
+            number of the resource that request 0 creates. Rate limits count each request. The body
+            may be 16 times as large as that of another request.
             """
             further = len(data.requests) - 1
             await request.services.rate_limiter.check_further(request.scope, further)
             parts = parse_requests(data.requests, writes, request.version.prefixes)
             subject = request.caller.user.subject
-            results = await request.first_results(subject, len(parts))
-            if results is None:
-                results = await _execute(request, parts, subject)
+            try:
+                results = await first_results(request, [part.resource for part in parts])
+                if results is None:
+                    results = await _execute(request, parts, subject)
+            except Refusal as refusal:
+                if refusal.part is None:
+                    raise
+                raise PartError(refusal, parts[refusal.part].pointer) from None
             answers = [_answer(request, part, results[: part.index + 1]) for part in parts]
             position = b"%d" % results[-1].record.position
             return json_response(BatchResponses(answers), 200, (b"event-position", position))
@@ -78,25 +102,35 @@ def batch_controller(shapes: Iterable[Shape]) -> type[Controller]:
     return BatchController
 
 
+def _on_invalid(request: Request[Any, Any, Any], error: Invalid) -> Response[Any]:
+    """The problem of faults in a batch; an entry for each request comes before them."""
+    faults: list[Fault] = []
+    pointers: set[str] = set()
+    for fault in error.faults:
+        match = _REQUEST.match(fault.pointer)
+        if match and match[0] not in pointers:
+            pointers.add(match[0])
+            if match[0] != fault.pointer:
+                faults.append(Fault(match[0], "is refused"))
+        faults.append(fault)
+    return problem_response(Invalid(*faults), request.scope)
+
+
 async def _execute(request: ApiRequest, parts: Sequence[Part], subject: str) -> list[CommandResult]:
-    """Write the parts; raises `PartError` for the first one that is refused."""
+    """Write the parts; raises a `Refusal` with the ``part`` that is refused."""
     commands = []
     for part in parts:
         try:
             commands.append(await _command(request, part))
         except Refusal as refusal:
-            raise PartError(refusal, part.pointer) from None
-    try:
-        return await request.execute_all(commands, subject)
-    except Refusal as refusal:
-        if refusal.part is None:
+            refusal.part = part.index
             raise
-        raise PartError(refusal, parts[refusal.part].pointer) from None
+    return await request.execute_all(commands, subject)
 
 
 async def _command(request: ApiRequest, part: Part) -> GroupedCommand:
     state, caller, quota = request.caller.state, request.caller.user.id, request.services.quota
-    write, shape, resource = part.write, part.write.shape, part.write.shape.resource
+    write, shape, resource = part.write, part.write.shape, part.resource
     check_known(shape, state)
     command = write.command
     if command is None:

@@ -17,16 +17,26 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from eventapi.commands.quota import Quota
-from eventapi.commands.resources import not_found
 from eventapi.http.conditional import accepted_versions
 from eventapi.http.decoding import decode_json
 from eventapi.http.problems import PartError
 from eventapi.http.response import encode
-from eventapi.http.routes.writes import ID, NAME, Place, Target, Write, creation, writes_of
+from eventapi.http.routes.writes import (
+    ID,
+    NAME,
+    Place,
+    Target,
+    Write,
+    creation,
+    deletion,
+    undeletion,
+    writes_of,
+)
 from eventapi.http.schemas.batch import BatchRequest
 from eventapi.http.schemas.resources import Shape
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
+from eventapi.resources.declared import Declared
 from events.errors import Fault, Invalid, NotFound
 from events.record import entity_number
 
@@ -72,6 +82,11 @@ class Part(msgspec.Struct, frozen=True):
     body: Any
     content: bytes
     references: Sequence[tuple[Path, Reference]]
+
+    @property
+    def resource(self) -> Declared:
+        """The kind that the request writes."""
+        return self.write.shape.resource
 
     @property
     def pointer(self) -> str:
@@ -147,6 +162,9 @@ def _parsed(
         except NotFound as error:
             raise PartError(error, f"/requests/{index}") from None
     body, content, references = _body(write, request.body, earlier)
+    restores_deletion = write.command is None and (body is None or body.as_of is UNSET)
+    if restores_deletion and _is_deleted(write, number, earlier):
+        write = msgspec.structs.replace(write, command=undeletion)
     if write.command is None and isinstance(number, Reference):
         raise Invalid(Fault("/path", "names a new resource, which has no earlier content"))
     return Part(
@@ -193,12 +211,22 @@ def _number(text: str, write: Write, earlier: Sequence[Part | None]) -> int | Re
     resource = write.shape.resource
     match = _REFERENCE.fullmatch(text)
     if match is None:
-        return path_number(text, str(not_found(resource)))
+        return path_number(text, resource.missing)
     reference = _reference(match, earlier, "/path")
     part = earlier[reference.part]
     if part is not None and part.write.shape is not write.shape:
         raise Invalid(Fault("/path", f"{text} is not one of the {resource.collection}"))
     return reference
+
+
+def _is_deleted(write: Write, number: int | Reference, earlier: Sequence[Part | None]) -> bool:
+    """Whether earlier requests delete a resource, and do not restore it after that."""
+    for part in reversed(earlier):
+        if part is None or part.write.shape is not write.shape or part.number != number:
+            continue
+        if part.write.command in {deletion, undeletion, None}:
+            return part.write.command is deletion
+    return False
 
 
 def _reference(match: re.Match[str], earlier: Sequence[Part | None], pointer: str) -> Reference:

@@ -50,16 +50,24 @@ nav a[aria-current] { font-weight: bold; text-decoration: none }
 _START = """\
 // Without this, Swagger UI resolves all references in components before it draws anything. It needs
 // the security schemes only, which have no references.
-const drawFirst = () => ({
+const drawFirst = (original) => (path) => (path[0] === "components" ? undefined : original(path));
+// Swagger UI sends the example of every parameter. Together the filters of a list match nothing, and
+// an idempotency key belongs to one request.
+const leaveOptionalEmpty = (original) => (document) => {
+  const operations = Object.values(document.paths).flatMap((one) => Object.values(one));
+  const own = operations.flatMap((one) => one.parameters || []);
+  for (const one of [...Object.values(document.components.parameters), ...own]) {
+    if (!one.required) delete one.example;
+  }
+  return original(document);
+};
+const plugin = {
   statePlugins: {
     spec: {
-      wrapActions: {
-        requestResolvedSubtree: (original) => (path) =>
-          path[0] === "components" ? undefined : original(path),
-      },
+      wrapActions: { requestResolvedSubtree: drawFirst, updateJsonSpec: leaveOptionalEmpty },
     },
   },
-});
+};
 const element = document.getElementById("swagger-ui");
 SwaggerUIBundle({
   url: new URL(element.dataset.document, document.baseURI).href,
@@ -69,7 +77,7 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   syntaxHighlight: false,
   validatorUrl: null,
-  plugins: [drawFirst],
+  plugins: [() => plugin],
 });
 """
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from contextlib import aclosing
 from typing import Any
 
@@ -61,13 +68,17 @@ _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no
 """The second header disables buffering in nginx and similar proxies."""
 
 Authenticate = Callable[[], Awaitable[Reader]]
-"""Authenticates the caller again; the stream ends if that fails."""
+"""Authenticates the caller again; the stream ends if that fails, or if a right has ended."""
 
 Source = Callable[[Reader, int], AsyncIterator[bytes]]
-"""Returns the encoded events after a position, up to the position of the reader's state."""
+"""Returns the encoded events after a position, up to the position of the reader's state.
+
+Reading a part, and sending the one before it, may be slow. So each part must be yielded right after
+the caller was authenticated again, and has only what the caller may read in that state.
+"""
 
 LiveSource = Callable[[Sequence[Line]], AsyncIterator[bytes]]
-"""Returns the encoded events of new lines."""
+"""Returns the encoded events of new lines, by the same rule as `Source`."""
 
 
 class Following(msgspec.Struct, frozen=True):
@@ -158,8 +169,6 @@ async def _followed(
             subscription.begin()
             reader = await authenticate()
             state = reader.state
-            if subscription.ended:
-                return
             # Read all three before any await: new events are left for the next iteration.
             position, seen, lines = state.position, live.seen, subscription.take()
             is_behind = feed.position > position
@@ -172,11 +181,10 @@ async def _followed(
                     [line for line in lines if after < line.position <= position]
                 )
             async for part in parts:
-                # Authenticate again: reading the part and sending the previous one may be slow.
-                await authenticate()
-                yield opening + part
-                opening = b"" if part else opening
-                said = time.monotonic()
+                if part:
+                    yield opening + part
+                    opening = b""
+                    said = time.monotonic()
             after = max(after, position if reads_log else min(position, seen))
             reads_log = after < subscription.start
             is_behind = is_behind or reads_log
@@ -212,7 +220,7 @@ async def follow_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
     stream = _ResourceStream(request, shape)
     subscription = Subscription(
         request.reader.number,
-        "" if request.reader.user is None else request.caller.session,
+        "" if request.reader.user is None else request.caller.credential,
         collection=shape.resource.collection,
         reads_all=access.may_read_all(shape.resource, request.reader.user),
     )
@@ -227,16 +235,37 @@ class _ResourceStream:
         self._request = request
         self._shape = shape
         self._read_all = access.may_read_all(shape.resource, request.reader.user)
+        self._unshared_at = self._last_unshared(request.reader)
 
     async def authenticate(self) -> Reader:
-        """Authenticate the caller again; raises `Forbidden` if a role was revoked."""
+        """Authenticate the caller again; raises `Forbidden` if a right has ended."""
         if self._request.reader.user is None:
             return await self._request.authenticate_reader()
         await self._request.authenticate()
         reader = self._request.reader
-        if self._read_all and not access.may_read_all(self._shape.resource, reader.user):
-            raise Forbidden("the role was revoked")
+        if self._read_all:
+            if not access.may_read_all(self._shape.resource, reader.user):
+                raise Forbidden("the role was revoked")
+        elif self._last_unshared(reader) != self._unshared_at:
+            raise Forbidden("a share was taken back")
         return reader
+
+    def _last_unshared(self, reader: Reader) -> int:
+        """The position at which the caller last lost a share; 0 if that is not known."""
+        table = reader.state[self._shape.resource.collection]
+        return table.unshared_at.get(reader.number, 0)
+
+    async def _readable(self, changes: Iterable[tuple[int, bytes]]) -> bytes:
+        """The encoded events that the caller may read now, each given with its resource."""
+        reader = await self.authenticate()
+        state, resource = reader.state, self._shape.resource
+        table = state[resource.collection]
+        return b"".join(
+            content
+            for number, content in changes
+            if (found := table.find(number)) is not None
+            and access.may_read(resource, state, reader.user, found)
+        )
 
     async def live(self, lines: Sequence[Line]) -> AsyncIterator[bytes]:
         """The events of new lines. Each is rendered once, also if several streams send it."""
@@ -247,7 +276,9 @@ class _ResourceStream:
                 missing = {line.position: line for line in some if line.change is None}
                 for record in await past.records(list(missing)):
                     missing[record.position].change = self._event(record)
-            yield b"".join(line.change or b"" for line in some)
+            yield await self._readable(
+                (entity_number(subject_of(line.line)), line.change or b"") for line in some
+            )
 
     async def past(self, reader: Reader, after: int) -> AsyncIterator[bytes]:
         """The events after a position, up to that of the state."""
@@ -260,7 +291,7 @@ class _ResourceStream:
             async with history.turn_of(reader.number):
                 records = await history.records(positions[start : start + RECORDS_PER_READ])
             for record in records:
-                yield self._event(record)
+                yield await self._readable([(entity_number(record.subject), self._event(record))])
 
     def _event(self, record: Record) -> bytes:
         change = self._shape.change_of(record, entity_number(record.subject))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Controller
@@ -12,13 +12,55 @@ from msgspec import Meta
 from eventapi.http.handlers import get
 from eventapi.http.response import Response, json_response
 from eventapi.http.services import Services
+from eventapi.values.times import time_of
 from events.errors import LogUnreachable
+
+_LAST_SECOND: Final = 253_402_300_799
+"""The last second of the year 9999."""
 
 
 class Status(msgspec.Struct, frozen=True):
     """The check succeeded; failures are problem documents."""
 
     status: Literal["ok"] = "ok"
+
+
+_Time = Annotated[str | None, Meta(extra_json_schema={"format": "date-time"})]
+
+
+class MailHealth(msgspec.Struct, frozen=True):
+    """The follower that sends mail, whichever worker or instance runs it.
+
+    ``position`` is that of the last event that it has completed, ``lag`` the number of events after
+    that, and ``failing_since`` the time of the first failed attempt, or null.
+    """
+
+    position: int
+    lag: int
+    failing_since: _Time
+
+
+class WitnessHealth(msgspec.Struct, frozen=True):
+    """A witness of the log.
+
+    ``cosigned_at`` is null if it has not cosigned the newest cosigned checkpoint.
+    """
+
+    name: str
+    cosigned_at: _Time
+
+
+class CosigningHealth(msgspec.Struct, frozen=True):
+    """The newest checkpoint that enough witnesses cosigned.
+
+    ``size`` is the number of events that it covers, and ``cosigned_at`` the last time for which
+    enough witnesses vouch; both are null if there is none. It is ``overdue`` after 15 minutes.
+    """
+
+    status: Literal["ok", "overdue"]
+    size: int | None
+    cosigned_at: _Time
+    witnesses: list[WitnessHealth]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -49,6 +91,18 @@ class Health(msgspec.Struct, frozen=True):
     ]
     version: str
     unknown_kinds: list[str]
+    mail: Annotated[MailHealth | None, Meta(description="Null until it is known.")]
+    failing_webhooks: Annotated[
+        list[int],
+        Meta(
+            description="Webhooks whose last delivery failed, also if they are disabled since; this "
+            "is no fault of the server."
+        ),
+    ]
+    cosigning: Annotated[
+        CosigningHealth | None,
+        Meta(description="Null without WITNESSES; this is no fault of the server."),
+    ]
     status: Literal["ok"] = "ok"
 
 
@@ -79,4 +133,40 @@ class HealthController(Controller):
         state = await services.journal.state()
         details = services.health()
         lag, unknown = details["position"] - state.position, state.resources.unknown_kinds
-        return json_response(Health(lag=lag, unknown_kinds=unknown, **details))
+        mail = _mail_health(services)
+        failing = services.webhooks.failing
+        return json_response(
+            Health(
+                lag=lag,
+                unknown_kinds=unknown,
+                mail=mail,
+                failing_webhooks=failing,
+                cosigning=_cosigning_health(services),
+                **details,
+            )
+        )
+
+
+def _mail_health(services: Services) -> MailHealth | None:
+    # Without the reason of a failure, because anyone may read this.
+    status = None if services.mail is None else services.mail.status
+    if status is None:
+        return None
+    return MailHealth(status.position, status.lag, status.failing_since)
+
+
+def _cosigning_health(services: Services) -> CosigningHealth | None:
+    if services.witnesses is None:
+        return None
+    status = services.witnesses.status
+    return CosigningHealth(
+        "overdue" if services.witnesses.is_overdue else "ok",
+        status.size,
+        _time_text(status.cosigned_at),
+        [WitnessHealth(name, _time_text(time)) for name, time in status.witnesses.items()],
+    )
+
+
+def _time_text(seconds: int | None) -> str | None:
+    # A witness may sign any time, also one that has no date.
+    return None if seconds is None else time_of(min(seconds, _LAST_SECOND))

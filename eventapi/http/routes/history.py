@@ -32,7 +32,7 @@ async def resource_history(request: ApiRequest, shape: Shape, number: int) -> Re
         subject = shape.resource.type.subject(found.id)
         place = f"/{subject}/history?limit={query.limit}&after={positions[-1]}"
         headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
-    parts = _parts(request, shape, positions)
+    parts = _parts(request, shape, number, positions)
     if request.method == "HEAD":
         return StreamingResponse(headers, parts)  # No part is generated for HEAD.
     first = await anext(parts)
@@ -50,7 +50,7 @@ async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
 
 
 async def _parts(
-    request: ApiRequest, shape: Shape, positions: Sequence[int]
+    request: ApiRequest, shape: Shape, number: int, positions: Sequence[int]
 ) -> AsyncGenerator[bytes, None]:
     """The JSON array in parts.
 
@@ -60,11 +60,12 @@ async def _parts(
     prefix = b"["
     with past.admit(reader.number):
         for start in range(0, len(positions), RECORDS_PER_READ):
-            if start and reader.user is not None:
-                # Authenticate again: the client may be slow, and its session may have ended.
-                await request.authenticate()
             async with past.turn(reader.number):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])
+            if start:
+                # Check again: the client may be slow, and its session or its access may have ended.
+                now = await request.authenticate_reader()
+                readable_or_tombstone(shape.resource, now.state, now.user, number)
             yield prefix + b",".join([encode(shape.entry_of(record)) for record in records])
             prefix = b","
     yield b"]" if positions else b"[]"

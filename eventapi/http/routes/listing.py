@@ -60,23 +60,29 @@ class Listing(msgspec.Struct, frozen=True):
         return bool(self.selection.filters or self.q)
 
     def cut(self, numbers: Sequence[int], most: int | None) -> Sequence[int]:
-        """The first ``most`` of ascending numbers behind the cursor, in order."""
-        if not self.selection.is_by_id or self.count:
+        """The first ``most`` of ascending numbers behind the cursor, in order.
+
+        If they are counted, these are all numbers. An order by other fields comes later.
+        """
+        if not self.selection.is_by_id:
             return numbers
+        after, most = (None, None) if self.count else (self.after, most)
         start, end = 0, len(numbers)
         if self.selection.descending:
-            end = end if self.after is None else bisect_left(numbers, int(self.after))
+            end = end if after is None else bisect_left(numbers, int(after))
             start = 0 if most is None else max(0, end - most)
             return numbers[start:end][::-1]
-        start = 0 if self.after is None else bisect_right(numbers, int(self.after))
+        start = 0 if after is None else bisect_right(numbers, int(after))
         return numbers[start : end if most is None else start + most]
 
 
-def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
-    """The list of a query; raises `Invalid` with every fault."""
-    if not request.scope["query_string"]:
-        return _first_page(shape)
-    texts = query_texts(request.scope["query_string"])
+@lru_cache(256)
+def parse_listing(shape: Shape, query_string: bytes) -> Listing:
+    """The list of a query; raises `Invalid` with every fault.
+
+    Cached, because clients send the same few queries, and to parse one takes as long as a read.
+    """
+    texts = query_texts(query_string)
     if shape.version.is_replacement:
         query: Any = from_texts(texts, ListQueryV1, "query")
         selection = parse_selection({}, {name: texts[name] for name in texts}, [])
@@ -100,12 +106,6 @@ def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
     except ValueError as error:
         faults.append(Fault("/after", str(error)))
     raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
-
-
-@lru_cache(256)
-def _first_page(shape: Shape) -> Listing:
-    """The list without a query, which is the same for all clients."""
-    return Listing(shape, parse_selection(shape.columns, {}, []), {}, _PAGE)
 
 
 def _listing(  # noqa: PLR0917 - the parts of a query
@@ -143,7 +143,7 @@ def _fields(shape: Shape, text: str | UnsetType, faults: list[Fault]) -> Sequenc
 
 async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
     """The resources that the caller may read and that a query selects."""
-    listing = parse_listing(request, shape)
+    listing = parse_listing(shape, request.scope["query_string"])
     if shape.version.lists_all and "limit" not in listing.texts:
         return await _all(request, listing)
     found, count = await _page(request, listing)
@@ -159,10 +159,17 @@ async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
 
 async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], int | UnsetType]:
     """The resources of a page and the next one; and how many there are on all pages."""
+    if listing.as_of is not None and listing.count and not listing.is_filtered:
+        position = await request.resolve_as_of(request.reader.state, listing.as_of)
+        count = await _past_count(request, listing, position)
+        uncounted = msgspec.structs.replace(listing, as_of=str(position), count=False)
+        return (await _page(request, uncounted))[0], count
     most = listing.limit + 1
     if listing.as_of is None:
         rows = await _present_rows(request, listing)
-        start = rows.behind(listing.behind)
+        start = 0
+        if listing.behind is not None:
+            start = rows.behind(listing.behind, listing.selection.key(_owner_names(request)))
         if not listing.is_filtered:
             return rows.part(start, start + most), len(rows) if listing.count else UNSET
         slices = _filtered_slices(request, listing, rows.part(0 if listing.count else start))
@@ -224,11 +231,10 @@ async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     """All resources that the caller may read, in the list's order."""
     reader, resource, selection = request.reader, listing.shape.resource, listing.selection
     table = reader.state[resource.collection]
-    key = selection.key(_owner_names(request))
     numbers = access.readable_numbers(resource, reader.state, reader.user)
     if selection.is_by_id:
         numbers = Backwards(numbers) if selection.descending else numbers
-        return Rows(numbers, table.by_id.__getitem__, key)
+        return Rows(numbers, table.by_id.__getitem__)
     # Of a list with shared resources no order is kept, because shares change it as well.
     owner = access.owner_of_all(resource, reader.state, reader.user)
     name = OrderName(resource.collection, owner or 0, selection.text)
@@ -236,14 +242,14 @@ async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     orders = request.services.orders
     known = None if owner is None else orders.find(name, token)
     if known is not None:
-        return Rows(known, table.by_id.__getitem__, key)
+        return Rows(known, table.by_id.__getitem__)
     # Copied from one state, which changes while they are sorted.
     entities = [table.by_id[number] for number in numbers]
     async with request.services.history.turn_of(reader.number):
-        entities = await sorted_entities(entities, key)
+        entities = await sorted_entities(entities, selection.key(_owner_names(request)))
         if owner is not None:
             orders.add(name, token, await numbers_of(entities))
-    return Rows(entities, _itself, key)
+    return Rows(entities, _itself)
 
 
 def _itself(entity: Entity) -> Entity:
@@ -275,7 +281,8 @@ async def _sorted_slices(
         async for entities in slices:
             found += entities
     key = listing.selection.key(_owner_names(request))
-    found = await sorted_entities(found, key)
+    async with request.services.history.turn_of(request.reader.number):
+        found = await sorted_entities(found, key)
     is_whole = listing.behind is None or listing.count
     yield found if is_whole else found[bisect_right(found, listing.behind, key=key) :]
 
@@ -304,6 +311,21 @@ async def _past_slices(
             yield selected
 
 
+async def _past_count(request: ApiRequest, listing: Listing, position: int) -> int:
+    """How many resources that the caller may read existed at a position."""
+    reader, resource, past = request.reader, listing.shape.resource, request.services.history
+    table = reader.state[resource.collection]
+    numbers = access.ever_readable_numbers(resource, reader.state, reader.user)
+    count = 0
+    with past.admit(reader.number):
+        for start in range(0, len(numbers), _PER_TURN):
+            async with past.turn(reader.number):
+                found = map(table.find, numbers[start : start + _PER_TURN])
+                count += sum(one is not None and table.existed(one, position) for one in found)
+                await asyncio.sleep(0)
+    return count
+
+
 async def _selected(
     request: ApiRequest, listing: Listing, entities: Sequence[Entity]
 ) -> list[Entity]:
@@ -329,12 +351,11 @@ def _owner_names(request: ApiRequest) -> Callable[[int], str]:
 
 
 def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> list[Any]:
-    name, view_of = _owner_names(request), listing.shape.view_of
-    names = {owner: name(owner) for owner in {entity.owner for entity in page}}
-    rows = [view_of(entity, names[entity.owner]) for entity in page]
-    if listing.fields is None:
-        return rows
-    return [{field: getattr(row, field) for field in listing.fields} for row in rows]
+    name, shape, fields = _owner_names(request), listing.shape, listing.fields
+    if fields is None:
+        return request.services.encoded.of(shape, page, name)
+    rows = [shape.view_of(entity, name(entity.owner)) for entity in page]
+    return [{field: getattr(row, field) for field in fields} for row in rows]
 
 
 def _following(request: ApiRequest, listing: Listing, last: Entity) -> str:

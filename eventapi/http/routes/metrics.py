@@ -25,7 +25,13 @@ def counting(meters: Meters) -> Observer:
     answered = meters.count_request
 
     def count(scope: Scope, status: int, seconds: float) -> None:
-        answered(scope["method"], scope.get("path_template"), status, seconds)  # type: ignore[typeddict-item]  # only of HTTP
+        answered(
+            scope["method"],  # type: ignore[typeddict-item]  # only of HTTP
+            scope.get("path_template"),
+            status,
+            seconds,
+            scope.get("problem"),  # type: ignore[arg-type]  # ours
+        )
         if status == 429:
             meters.count_rate_limited(exceeded_limit(scope))
 

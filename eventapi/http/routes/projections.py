@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgspec
 from litestar import Controller
 from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from eventapi.http.decoding import query_texts
 from eventapi.http.guards import logged_in
-from eventapi.http.handlers import OPERATION, get
+from eventapi.http.handlers import get
+from eventapi.http.operation import OPERATION
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response, json_response
 from eventapi.http.routes.templates import renamed
-from eventapi.http.schemas.requests import StateQuery
+from eventapi.http.schemas.requests import Point, StateQuery
 from eventapi.queries.projections import query_projection
 from eventapi.resources.declared_projections import DeclaredProjection
 from eventapi.resources.projection import Caller
@@ -81,16 +84,26 @@ def projections_controller(registry: Registry) -> type[Controller]:
     )
 
 
+def _query(projection: DeclaredProjection) -> type[msgspec.Struct]:
+    """The parameters of a query, and ``as_of``, for the document."""
+    return msgspec.defstruct(
+        f"{projection.cls.__name__}Query",
+        [(_AS_OF, Point | UnsetType, UNSET)],
+        bases=(projection.parameters,),
+        kw_only=True,
+    )
+
+
 def _handler(template: HTTPRouteHandler, projection: DeclaredProjection) -> HTTPRouteHandler:
-    handler = deepcopy(template)
+    handler = copy(template)
     words = {
         "summary": projection.summary,
         "description": (projection.description or projection.summary).removesuffix("."),
     }
     handler.paths = {f"/{projection.name}"}
     handler.summary = projection.summary
-    handler.opt[OPERATION] = replace(handler.opt[OPERATION], query=projection.query_type)
-    handler.opt[PROJECTION] = projection
+    operation = replace(template.opt[OPERATION], query=_query(projection))
+    handler.opt = {**template.opt, OPERATION: operation, PROJECTION: projection}
     handler.signature_namespace = {"ProjectionResult": projection.result}
     handler._fn = renamed(handler.fn, f"query_{projection.name}", words)
     return handler

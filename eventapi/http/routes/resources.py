@@ -6,6 +6,8 @@ the guards of a kind, so that routes and OpenAPI document read as if they were w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import msgspec
@@ -13,6 +15,7 @@ from litestar import Controller
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
+from eventapi.commands.command import Command
 from eventapi.commands.resources import (
     not_found,
     readable,
@@ -20,7 +23,8 @@ from eventapi.commands.resources import (
     writable,
     writable_or_tombstone,
 )
-from eventapi.http.handlers import ACTION, delete, get, patch, post, put
+from eventapi.http.handlers import delete, get, patch, post, put
+from eventapi.http.operation import ACTION
 from eventapi.http.request import ApiRequest, MergePatch
 from eventapi.http.response import Response, json_response, written
 from eventapi.http.routes.events import follow_resources
@@ -29,14 +33,15 @@ from eventapi.http.routes.listing import list_resources
 from eventapi.http.routes.writes import (
     Target,
     act,
+    change,
     creation,
     deletion,
     entity_of,
+    first_result,
+    number_in_path,
+    replacement,
     restoration,
-    sharing,
     tag_of,
-    unsharing,
-    update,
     view_of,
 )
 from eventapi.http.schemas.requests import (
@@ -46,10 +51,9 @@ from eventapi.http.schemas.requests import (
     ReadQuery,
     Restoration,
 )
-from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
-from eventapi.http.urls import path_number
+from eventapi.http.schemas.resources import Shape
 from eventapi.journal.batch import CommandResult
-from events.errors import Forbidden, NotFound
+from eventapi.resources.declared import Declared
 from events.vocabulary.resources import Entity
 from projections.tables.resources import Tombstone
 
@@ -64,7 +68,6 @@ if TYPE_CHECKING:
     ActionBody: TypeAlias = msgspec.Struct
 
 _ONE: Final = "/{number:str}"
-_SHARE: Final = f"{_ONE}/shares/{{username:str}}"
 _WRITE_HEADERS: Final = ("If-Match", "If-None-Match", "Idempotency-Key")
 _WRITTEN_HEADERS: Final = ("ETag", "Event-Position")
 _WRITE_ERRORS: Final = ("not-found", "precondition-failed", "quota-exceeded", "validation-failed")
@@ -138,7 +141,7 @@ class ResourceTemplate(Controller):
     async def get_one(self, request: ApiRequest, number: FromPath[str]) -> Response[ResourceView]:
         """Read {a_noun}."""
         resource, reader = self.shape.resource, request.reader
-        wanted = _number(self.shape, number)
+        wanted = number_in_path(self.shape, number)
         query = request.query_as(ReadQuery)
         if query.as_of is UNSET:
             entity = readable(resource, reader.state, reader.user, wanted)
@@ -166,7 +169,7 @@ class ResourceTemplate(Controller):
 
         With `limit`, the response is a page, and `Link` has the URL of the next one.
         """
-        return await resource_history(request, self.shape, _number(self.shape, number))
+        return await resource_history(request, self.shape, number_in_path(self.shape, number))
 
     @post(
         f"{_ONE}/restore",
@@ -184,8 +187,8 @@ class ResourceTemplate(Controller):
     ) -> Response[ResourceView]:
         """Undo a deletion, or restore the content at an earlier point."""
         state, user, shape = request.caller.state, request.caller.user, self.shape
-        wanted = _number(shape, number)
-        result = await request.first_result(user.subject)
+        wanted = number_in_path(shape, number)
+        result = await first_result(request, shape.resource)
         if result is None:
             found = writable_or_tombstone(shape.resource, state, user.id, wanted)
             target = _target(request, found)
@@ -205,7 +208,8 @@ class ResourceTemplate(Controller):
         self, request: ApiRequest, number: FromPath[str], data: JSONBody[ResourceBody]
     ) -> Response[ResourceView]:
         """Replace {a_noun}'s content."""
-        return await _update(request, self.shape, _number(self.shape, number), data)
+        result = await _write(request, self.shape, number, replacement, data)
+        return _written(request, self.shape, result)
 
     @patch(
         _ONE,
@@ -219,7 +223,8 @@ class ResourceTemplate(Controller):
         self, request: ApiRequest, number: FromPath[str], data: MergePatch[ResourcePatch]
     ) -> Response[ResourceView]:
         """Change the given members of {a_noun}'s content."""
-        return await _update(request, self.shape, _number(self.shape, number), data)
+        result = await _write(request, self.shape, number, change, data)
+        return _written(request, self.shape, result)
 
     @delete(
         _ONE,
@@ -231,78 +236,7 @@ class ResourceTemplate(Controller):
     )
     async def delete_one(self, request: ApiRequest, number: FromPath[str]) -> Response[None]:
         """Delete {a_noun}."""
-        state, user = request.caller.state, request.caller.user
-        resource, wanted = self.shape.resource, _number(self.shape, number)
-        result = await request.first_result(user.subject)
-        if result is None:
-            target = _target(request, writable(resource, state, user.id, wanted))
-            result = await request.execute(deletion(resource, target, None), user.subject)
-        return written(result, None)
-
-
-class SharingTemplate(Controller):
-    """The shares of a kind that is shareable."""
-
-    shape: ClassVar[Shape]
-
-    @get(
-        f"{_ONE}/shares",
-        name="list_{kind}_shares",
-        summary="List whom {a_noun} is shared with",
-        errors=("not-found",),
-    )
-    async def list_shares(
-        self, request: ApiRequest, number: FromPath[str]
-    ) -> Response[list[ShareView]]:
-        """List whom {a_noun} is shared with. Only its owner can see this."""
-        return json_response(_shares(request, self.shape, number))
-
-    @get(_SHARE, name="get_{kind}_share", summary="Read a share of {a_noun}", errors=("not-found",))
-    async def get_share(
-        self, request: ApiRequest, number: FromPath[str], username: FromPath[str]
-    ) -> Response[ShareView]:
-        """Read what a user may do with {a_noun}. Only its owner can see this."""
-        for share in _shares(request, self.shape, number):
-            if share.username.casefold() == username.casefold():
-                return json_response(share)
-        raise NotFound("Share not found")
-
-    @put(
-        _SHARE,
-        name="share_{kind}",
-        summary="Share {a_noun}",
-        request_headers=("Idempotency-Key",),
-        response_headers=("Event-Position",),
-        errors=("not-found", "validation-failed"),
-    )
-    async def share(
-        self,
-        request: ApiRequest,
-        number: FromPath[str],
-        username: FromPath[str],
-        data: JSONBody[ShareBody],
-    ) -> Response[ShareView]:
-        """Let another user read {a_noun}, or read and write it."""
-        target = _share_target(request, self.shape, number, username)
-        command = sharing(self.shape.resource, target, data)
-        result = await request.execute(command, request.caller.user.subject)
-        return written(result, ShareView(username, data.can))
-
-    @delete(
-        _SHARE,
-        name="unshare_{kind}",
-        summary="Stop sharing {a_noun}",
-        request_headers=("Idempotency-Key",),
-        response_headers=("Event-Position",),
-        errors=("not-found",),
-    )
-    async def unshare(
-        self, request: ApiRequest, number: FromPath[str], username: FromPath[str]
-    ) -> Response[None]:
-        """Take back what a user may do with {a_noun}."""
-        target = _share_target(request, self.shape, number, username)
-        command = unsharing(self.shape.resource, target, None)
-        return written(await request.execute(command, request.caller.user.subject), None)
+        return written(await _write(request, self.shape, number, deletion, None), None)
 
 
 class ActionTemplate(Controller):
@@ -322,18 +256,9 @@ class ActionTemplate(Controller):
         self, request: ApiRequest, number: FromPath[str], data: JSONBody[ActionBody | None] = None
     ) -> Response[ResourceView]:
         """{action_description}."""
-        resource, user = self.shape.resource, request.caller.user
-        wanted = _number(self.shape, number)
-        action: str = request.route_handler.opt[ACTION]
-        result = await request.first_result(user.subject)
-        if result is None:
-            target = _target(request, writable(resource, request.caller.state, user.id, wanted))
-            result = await request.execute(act(action, resource, target, data), user.subject)
+        command = partial(act, request.route_handler.opt[ACTION])
+        result = await _write(request, self.shape, number, command, data)
         return _written(request, self.shape, result)
-
-
-def _number(shape: Shape, text: str) -> int:
-    return path_number(text, str(not_found(shape.resource)))
 
 
 def _target(request: ApiRequest, found: Entity | Tombstone | None = None) -> Target:
@@ -344,20 +269,21 @@ def _target(request: ApiRequest, found: Entity | Tombstone | None = None) -> Tar
     return Target(caller, quota, found.id, request.accepted_versions(found))
 
 
-def _share_target(request: ApiRequest, shape: Shape, number: str, username: str) -> Target:
-    caller, quota = request.caller.user.id, request.services.quota
-    return Target(caller, quota, _number(shape, number), username=username)
-
-
-async def _update(
-    request: ApiRequest, shape: Shape, number: int, body: msgspec.Struct
-) -> Response[Any]:
+async def _write(
+    request: ApiRequest,
+    shape: Shape,
+    text: str,
+    command: Callable[[Declared, Target, Any], Command],
+    body: msgspec.Struct | None,
+) -> CommandResult:
+    """The result of a write to the resource whose number is ``text``."""
     state, user, resource = request.caller.state, request.caller.user, shape.resource
-    result = await request.first_result(user.subject)
+    number = number_in_path(shape, text)
+    result = await first_result(request, resource)
     if result is None:
         target = _target(request, writable(resource, state, user.id, number))
-        result = await request.execute(update(resource, target, body), user.subject)
-    return _written(request, shape, result)
+        result = await request.execute(command(resource, target, body), user.subject)
+    return result
 
 
 async def _past(
@@ -371,17 +297,6 @@ async def _past(
     if found.id not in past:
         raise not_found(shape.resource)
     return past[found.id]
-
-
-def _shares(request: ApiRequest, shape: Shape, text: str) -> list[ShareView]:
-    """The shares of a resource of the caller, by username."""
-    state, user, resource = request.caller.state, request.caller.user, shape.resource
-    entity = readable(resource, state, user, _number(shape, text))
-    if entity.owner != user.id:
-        raise Forbidden("only the owner may do this")
-    shares = state[resource.collection].shares.get(entity.id, {})
-    names = {state.users.by_id[number].username: can for number, can in shares.items()}
-    return [ShareView(name, can) for name, can in sorted(names.items())]  # type: ignore[arg-type]  # checked when written
 
 
 def _written(

@@ -1,4 +1,4 @@
-"""The root URL: it refers browsers and programs to the documentation."""
+"""The root URL: it refers browsers to the console, other clients to the docs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Controller
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from eventapi.http.handlers import get
 from eventapi.http.request import ApiRequest
@@ -17,29 +17,39 @@ _VARY = (b"vary", b"Accept")
 
 
 class Root(msgspec.Struct, frozen=True):
-    """The URLs of the documentation of this server."""
+    """The URLs of the documentation and of the console of this server."""
 
     docs: Annotated[str, Meta(description="The documentation, for people.")]
     openapi: Annotated[str, Meta(description="The OpenAPI document, for programs.")]
+    console: (
+        Annotated[str, Meta(description="The console, for people; omitted if it is off.")]
+        | UnsetType
+    ) = UNSET
 
 
-class RootController(Controller):
-    """The root URL of the server."""
+def root_controller(has_console: bool) -> type[Controller]:
+    """The controller of the root URL; without a console it redirects no client."""
 
-    path = "/"
-    tags = ("documentation",)
+    class RootController(Controller):
+        """The root URL of the server."""
 
-    @get(
-        summary="Find the documentation",
-        empty_statuses=(307,),
-        reads_state=False,
-        ignores_query=True,
-        name="get_root",
-    )
-    async def root(self, request: ApiRequest) -> Response[Root]:
-        """Redirect a browser to the documentation; return its URLs to other clients."""
-        base = base_url(request.scope)
-        docs = f"{base}/docs"
-        if "text/html" in request.headers.get("accept", ""):
-            return Response(307, [(b"location", docs.encode()), _VARY])
-        return json_response(Root(docs, f"{base}/openapi.json"), 200, _VARY)
+        path = "/"
+        tags = ("documentation",)
+
+        @get(
+            summary="Find the console and the documentation",
+            empty_statuses=(307,) if has_console else (),
+            reads_state=False,
+            ignores_query=True,
+            name="get_root",
+        )
+        async def root(self, request: ApiRequest) -> Response[Root]:
+            """Redirect a browser to the console; return the URLs to other clients."""
+            base = base_url(request.scope)
+            console = f"{base}/console" if has_console else UNSET
+            if console is not UNSET and "text/html" in request.headers.get("accept", ""):
+                return Response(307, [(b"location", console.encode()), _VARY])
+            found = Root(f"{base}/docs", f"{base}/openapi.json", console)
+            return json_response(found, 200, *([_VARY] if has_console else ()))
+
+    return RootController

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from copy import copy
 from types import FunctionType
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from litestar.types import Guard
 from msgspec.structs import replace
 
 from eventapi.http.guards import logged_in, optional_login
-from eventapi.http.handlers import ACTION, OPERATION
+from eventapi.http.operation import ACTION, OPERATION
 from eventapi.http.request import ApiRequest
-from eventapi.http.routes.resources import ActionTemplate, ResourceTemplate, SharingTemplate
+from eventapi.http.routes.resources import ActionTemplate, ResourceTemplate
+from eventapi.http.routes.sharing import SharingTemplate
 from eventapi.http.routes.writes import check_known
 from eventapi.http.schemas.resources import Shape
-from eventapi.resources.declared import Action
+from eventapi.resources.actions import Action
 
 _NUMBER: Final = "number"
 """The parameter of the templates that has the number of a resource."""
@@ -89,9 +90,9 @@ def _filled(
     template: HTTPRouteHandler, shape: Shape, words: Mapping[str, str], name: str
 ) -> HTTPRouteHandler:
     """A copy of a handler with the names, texts, errors and guards of a kind."""
-    handler = deepcopy(template)
-    operation = handler.opt[OPERATION]
-    handler.opt[OPERATION] = replace(
+    handler = copy(template)
+    operation = template.opt[OPERATION]
+    filled = replace(
         operation,
         name=None,
         query=shape.list_query if name == "list_all" else operation.query,
@@ -99,6 +100,7 @@ def _filled(
         noun=shape.a_noun,
         errors=(*operation.errors, *_further_errors(shape, handler, name)),
     )
+    handler.opt = {**template.opt, OPERATION: filled}
     handler.summary = (handler.summary or "").format(**words)
     handler.guards = [*_guards(shape, handler), *(handler.guards or [])]
     parameter = f"{shape.resource.kind}_id"

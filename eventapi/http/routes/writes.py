@@ -7,7 +7,7 @@ resources are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,14 +16,27 @@ from msgspec import UNSET, structs
 
 from eventapi.commands.command import Command
 from eventapi.commands.quota import Quota
-from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Unshare, Update
+from eventapi.commands.resources import (
+    Act,
+    Create,
+    Delete,
+    Restore,
+    Share,
+    UndoDeletion,
+    Unshare,
+    Update,
+    not_found,
+    readable_or_tombstone,
+)
 from eventapi.http.conditional import etag
 from eventapi.http.request import ApiRequest
 from eventapi.http.schemas.requests import Restoration
 from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
+from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from eventapi.resources.declared import Declared
 from events.errors import Fault, Invalid, NotFound, UnknownKind
+from events.record import entity_number
 from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.resources import Tombstone
@@ -55,15 +68,27 @@ def creation(resource: Declared, target: Target, body: Any) -> Command:
     return Create(resource, target.caller, structs.asdict(body), target.quota)
 
 
-def update(resource: Declared, target: Target, body: Any) -> Command:
-    """The command that changes the values that are set in a body."""
-    values = {name: value for name, value in structs.asdict(body).items() if value is not UNSET}
+def replacement(resource: Declared, target: Target, body: Any) -> Update:
+    """The command that sets all values of a resource."""
+    values = structs.asdict(body)
     return Update(resource, target.caller, target.number, values, target.versions, target.quota)
+
+
+def change(resource: Declared, target: Target, body: Any) -> Command:
+    """The command that changes the values that are set in a merge patch (RFC 7396)."""
+    command = replacement(resource, target, body)
+    values = {name: value for name, value in command.values.items() if value is not UNSET}
+    return structs.replace(command, values=values, merges=True)
 
 
 def deletion(resource: Declared, target: Target, _: Any) -> Command:
     """The command that deletes a resource."""
     return Delete(resource, target.caller, target.number, target.versions)
+
+
+def undeletion(resource: Declared, target: Target, _: Any) -> Command:
+    """The command that restores what an earlier one of the same batch deletes."""
+    return UndoDeletion(resource, target.caller, target.number, target.versions, target.quota)
 
 
 def act(action: str, resource: Declared, target: Target, body: Any) -> Command:
@@ -80,9 +105,9 @@ def act(action: str, resource: Declared, target: Target, body: Any) -> Command:
     )
 
 
-def sharing(resource: Declared, target: Target, body: Any) -> Command:
+def sharing(resource: Declared, target: Target, body: Any) -> Share:
     """The command that shares a resource with a user."""
-    return Share(resource, target.caller, target.number, target.username, body.can)
+    return Share(resource, target.caller, target.number, target.username, body.can, target.quota)
 
 
 def unsharing(resource: Declared, target: Target, _: Any) -> Command:
@@ -135,7 +160,7 @@ class Write(msgspec.Struct, frozen=True):
         if self.status == 204:
             return None
         if self.command is sharing:
-            return ShareView(target.username, body.can)
+            return share_view(request, target, body)
         return view_of(request, self.shape, entity_of(result))
 
 
@@ -143,8 +168,8 @@ def writes_of(shape: Shape) -> Iterator[tuple[str, Place, Write]]:
     """The writes to a kind: method, place below the collection, and the write."""
     status = shape.version.created_status
     yield "POST", (), Write(shape, creation, shape.body, True, status)
-    yield "PUT", (ID,), Write(shape, update, shape.body, True)
-    yield "PATCH", (ID,), Write(shape, update, shape.patch, True)
+    yield "PUT", (ID,), Write(shape, replacement, shape.body, True)
+    yield "PATCH", (ID,), Write(shape, change, shape.patch, True)
     yield "DELETE", (ID,), Write(shape, deletion, status=204)
     yield "POST", (ID, "restore"), Write(shape, None, Restoration)
     if shape.resource.shareable:
@@ -153,6 +178,41 @@ def writes_of(shape: Shape) -> Iterator[tuple[str, Place, Write]]:
     for action in shape.resource.actions.values():
         command = partial(act, action.name)
         yield "POST", (ID, action.name), Write(shape, command, action.body, action.needs_body)
+
+
+async def first_result(request: ApiRequest, resource: Declared) -> CommandResult | None:
+    """The result of an earlier equal request about one resource; see `first_results`."""
+    results = await first_results(request, [resource])
+    return None if results is None else results[0]
+
+
+async def first_results(
+    request: ApiRequest, resources: Sequence[Declared]
+) -> list[CommandResult] | None:
+    """The results of an earlier equal request.
+
+    ``resources`` are the kinds of its commands. Raises `NotFound`, with its ``part``, if the caller may not read one of the resources any more:
+    the answer is that of today.
+    """
+    caller = request.caller.user
+    try:
+        results = await request.first_results(caller.subject, len(resources))
+    except NotFound as erased:
+        refusal = not_found(resources[erased.part or 0])
+        refusal.part = erased.part
+        raise refusal from None
+    if results is None:
+        return None
+    state = await request.services.journal.state()
+    user = state.users.by_id.get(caller.id)
+    for part, (resource, result) in enumerate(zip(resources, results, strict=True)):
+        try:
+            number = entity_number(result.record.subject)
+            readable_or_tombstone(resource, state, user, number)
+        except NotFound as refusal:
+            refusal.part = part
+            raise
+    return results
 
 
 def check_known(shape: Shape, state: State) -> None:
@@ -172,6 +232,17 @@ def view_of(request: ApiRequest, shape: Shape, entity: Entity) -> msgspec.Struct
     """The response body of a resource."""
     owner = request.reader.state.users.by_id.get(entity.owner)
     return shape.view_of(entity, "" if owner is None else owner.username)
+
+
+def share_view(request: ApiRequest, target: Target, body: ShareBody) -> ShareView:
+    """The response body of a share, with the username as it was registered."""
+    user = request.reader.state.users.find_by_username(target.username)
+    return ShareView(target.username if user is None else user.username, body.can)
+
+
+def number_in_path(shape: Shape, text: str) -> int:
+    """The number of a resource in a path; raises `NotFound` if none can have it."""
+    return path_number(text, str(not_found(shape.resource)))
 
 
 def tag_of(entity: Entity) -> tuple[bytes, bytes]:

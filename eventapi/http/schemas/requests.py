@@ -8,16 +8,19 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from eventapi.values.explanations import CHECK, RULE
 from eventapi.values.rules import (
     MAX_PASSWORD_BYTES,
     Email,
     FullName,
+    KeyName,
     NewPassword,
     Username,
 )
-from eventapi.values.validation import RULE
+from eventapi.values.times import record_time_fault
+from events.vocabulary.keys import SCOPES, Scope
 
-_NO_NUL: Final = r"^[^\u0000]*$"
+NO_NUL: Final = r"^[^\u0000]*$"
 
 _POINT: Final = (
     r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -96,6 +99,90 @@ class Confirmation(Body, frozen=True):
     password: Password
 
 
+class ForgottenPassword(Body, frozen=True):
+    """The email address of an account whose password is forgotten."""
+
+    email: Email
+
+
+_LinkToken = Annotated[
+    str, Meta(max_length=256, description="The token of the mailed link.", examples=["7.42.1.9f"])
+]
+
+
+class PasswordReset(Body, frozen=True):
+    """The token of a mailed link, and the new password."""
+
+    token: _LinkToken
+    new_password: NewPassword
+
+
+class VerificationRequest(Body, frozen=True):
+    """The address to verify; a request with a token needs none."""
+
+    email: Email | UnsetType = UNSET
+
+
+class EmailVerification(Body, frozen=True):
+    """The token of a mailed link."""
+
+    token: _LinkToken
+
+
+Code = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="Six digits of the authenticator app; at a login also a recovery code.",
+        examples=["123456"],
+    ),
+]
+
+
+class TotpConfirmation(Body, frozen=True):
+    """A code of the authenticator app, which proves that it has the secret."""
+
+    code: Code
+
+
+class SecondFactorGrant(Body, frozen=True):
+    """The challenge of a login, and a code."""
+
+    challenge: Annotated[str, Meta(max_length=256, examples=["7.1.1767225600.9f"])]
+    code: Code
+
+
+KeyTime = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="RFC 3339; without it the key does not expire.",
+        examples=["2027-01-01T00:00:00Z"],
+        extra_json_schema={"format": "date-time"},
+        extra={CHECK: record_time_fault},
+    ),
+]
+
+
+class KeyRequest(Body, frozen=True):
+    """A new API key."""
+
+    name: KeyName
+    scopes: Annotated[
+        list[Scope],
+        Meta(
+            min_length=1,
+            max_length=len(SCOPES),
+            description="What the key may do: read, write, and for auditors audit. Never more than "
+            "its user may.",
+            examples=[["read"]],
+            extra_json_schema={"uniqueItems": True},
+        ),
+    ] = msgspec.field(default_factory=lambda: list[Scope](("read", "write")))
+    expires_at: KeyTime | UnsetType | None = UNSET
+
+
 class ProfilePatch(Body, frozen=True):
     """A merge patch (RFC 7396) of a profile."""
 
@@ -124,12 +211,19 @@ class Restoration(Body, frozen=True):
 
 JSON_BODIES: Final = (
     Confirmation,
+    EmailVerification,
+    ForgottenPassword,
+    KeyRequest,
     PasswordChange,
     PasswordGrant,
+    PasswordReset,
     ProfilePatch,
     RefreshGrant,
     Registration,
     Restoration,
+    SecondFactorGrant,
+    TotpConfirmation,
+    VerificationRequest,
 )
 
 
@@ -167,40 +261,30 @@ class FeedQuery(msgspec.Struct, frozen=True):
     after: After | UnsetType = UNSET
 
 
-_Member = Annotated[
-    str, Meta(max_length=300, pattern=_NO_NUL, extra={RULE: "must not contain NUL"})
-]
+class AccountEventsQuery(msgspec.Struct, frozen=True):
+    """The events about the caller's account to list, and their order."""
 
-
-class EventsQuery(msgspec.Struct, frozen=True):
-    """The events of the log to read."""
-
-    after: After = 0
-    limit: (
+    limit: Annotated[int, Meta(ge=1, le=1000, description="Maximum number of events.")] = 100
+    after: (
         Annotated[
             int,
             Meta(
-                ge=1,
-                le=1000,
-                description="Maximum number of events: by default 100 on a page, and all as lines of "
-                "JSON. Live streams ignore it.",
+                ge=0, le=2**63 - 1, description="Start after the event at this position, in order."
             ),
         ]
         | UnsetType
     ) = UNSET
-    type: (
-        Annotated[
-            str,
-            Meta(
-                max_length=300,
-                description="Only events of this type.",
-                examples=["item.created"],
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    subject: _Member | UnsetType = UNSET
-    actor: _Member | UnsetType = UNSET
+    order: Annotated[Literal["asc", "desc"], Meta(description="Oldest first, or newest first.")] = (
+        "desc"
+    )
+
+
+class ExportQuery(msgspec.Struct, frozen=True):
+    """The events to export."""
+
+    after: Annotated[
+        int, Meta(ge=0, le=2**63 - 1, description="Only events after this position.")
+    ] = 0
 
 
 _LIST_LIMIT: Final = "Maximum number of resources; by default 100, and in version 1 all."
@@ -212,7 +296,7 @@ Searched = Annotated[
     str,
     Meta(
         max_length=200,
-        pattern=_NO_NUL,
+        pattern=NO_NUL,
         description=_SEARCHED,
         extra={RULE: "must not contain NUL"},
     ),

@@ -16,7 +16,9 @@ from msgspec import UNSET, Meta, UnsetType
 from eventapi.http.schemas.requests import Body, ListQuery, ListQueryV1
 from eventapi.http.schemas.responses import ApiVersion, Id, NaiveTime, Time, Version
 from eventapi.queries.selection import CONTROLS, Column, columns_of
+from eventapi.resources.as_read import as_shown
 from eventapi.resources.declared import Declared
+from eventapi.resources.merging import patch_type
 from events.record import Record
 from events.vocabulary.resources import Content, Entity, Field
 
@@ -29,6 +31,12 @@ _PASSING: Final = {
 """What the first operator of a filter tests."""
 
 _SHARING: Final = ("shared", "unshared")
+_REASON: Final = (
+    Annotated[
+        str, Meta(description="What the client gave in `Change-Reason`; left out without it.")
+    ]
+    | UnsetType
+)
 
 
 class ShareBody(Body, frozen=True):
@@ -101,12 +109,15 @@ class Shape(msgspec.Struct, frozen=True, eq=False):
                     for name in part.__struct_fields__
                     if name in self.changes.__struct_fields__
                 }
+        for name in values.keys() & self.resource.times:
+            values[name] = as_shown(values[name])
         return self.changes(**values)
 
     def entry_of(self, record: Record) -> msgspec.Struct:
         """An event in the history of a resource."""
-        kind = record.event.type
-        return self.entry(record.position, record.time, kind, record.actor, self.changes_of(record))
+        kind, changes = record.event.type, self.changes_of(record)
+        reason = record.reason or UNSET
+        return self.entry(record.position, record.time, kind, record.actor, changes, reason)
 
     def change_of(self, record: Record, number: int) -> msgspec.Struct:
         """An event in the stream of a collection."""
@@ -147,8 +158,11 @@ def _view_maker(view: type[msgspec.Struct], resource: Declared, *, is_v1: bool) 
         if is_v1
         else ["owner", "entity.created_at", "entity.updated_at", "entity.version"]
     )
-    values = ["entity.id", *(f"entity.{name}" for name in resource.names), *stamps]
-    return eval(f"lambda entity, owner: view({', '.join(values)})", {"view": view})  # noqa: S307 - names of fields
+    names = {name: f"entity.{name}" for name in resource.names}
+    names |= {name: f"as_shown(entity.{name})" for name in resource.times}
+    values = ["entity.id", *names.values(), *stamps]
+    known = {"view": view, "as_shown": as_shown}
+    return eval(f"lambda entity, owner: view({', '.join(values)})", known)  # noqa: S307 - names of fields
 
 
 def _article(resource: Declared) -> str:
@@ -183,14 +197,16 @@ def _body(resource: Declared) -> Any:
 def _default(field: Field) -> Any:
     """The default of a field, of which each value gets a copy."""
     value = field.default
-    if isinstance(value, list | dict) and value:
+    if isinstance(value, msgspec.Struct) or (isinstance(value, list | dict) and value):
         decode, encoded = msgspec.msgpack.Decoder(field.type).decode, msgspec.msgpack.encode(value)
         return msgspec.field(default_factory=lambda: decode(encoded))
     return value
 
 
 def _patch(resource: Declared) -> Any:
-    members = [(name, hint | UnsetType, UNSET) for name, hint in resource.strict.items()]
+    members = [
+        (name, patch_type(hint) | UnsetType, UNSET) for name, hint in resource.strict.items()
+    ]
     doc = f"A merge patch (RFC 7396) of {_article(resource)}."
     return _defined(f"{resource.cls.__name__}Patch", members, doc, bases=(Body,))
 
@@ -269,6 +285,7 @@ def _entry(resource: Declared, changes: Any, *, is_live: bool = False) -> Any:
         ("actor", str),
         *([(resource.kind, Id)] if is_live else []),
         ("changes", changes),
+        *([] if is_live else [("reason", _REASON, UNSET)]),
     ]
     name = f"{resource.cls.__name__}{'Change' if is_live else 'HistoryEntry'}"
     where = (

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from eventapi.http.decoding import FORM_TYPE, MULTIPART_TYPE
 from eventapi.http.schemas.requests import JSON_BODIES, lenient
+from events.vocabulary.keys import Scope
 from projections.tables.sessions import Session
 from projections.tables.users import User
 
@@ -51,6 +52,7 @@ class UserV2(msgspec.Struct, frozen=True, gc=False):
     disabled: bool
     created_at: Time
     roles: list[str]
+    email_verified: bool
 
 
 UserView: TypeAlias = UserV1 | UserV2
@@ -67,13 +69,17 @@ class EventPage(msgspec.Struct, frozen=True, gc=False):
 class OpenedEvent(msgspec.Struct, frozen=True, gc=False):
     """A record of the log, its decrypted personal data, and its inclusion proof.
 
-    ``personal`` is null if the record has no sealed data or its key is destroyed. ``proof`` is a
-    C2SP tlog-proof.
+    ``personal`` is null if the record has no sealed data or its key is destroyed. ``reason`` is the
+    reason of the change, if it has one. ``clear`` is the exact text that is sealed; the base64url of
+    its SHA-256 is the ``commitment`` of the record. It is left out if the record has none, or if
+    there are secrets in it. ``proof`` is a C2SP tlog-proof.
     """
 
     record: Any
     personal: dict[str, Any] | None
     proof: str
+    reason: str | UnsetType = UNSET
+    clear: str | UnsetType = UNSET
 
 
 class TokenPair(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +89,36 @@ class TokenPair(msgspec.Struct, frozen=True, gc=False):
     token_type: Literal["bearer"]
     expires_in: int
     refresh_token: str
+
+
+class TotpSetup(msgspec.Struct, frozen=True, gc=False):
+    """A secret in base32, and its ``otpauth:`` URI for authenticator apps."""
+
+    secret: str
+    uri: str
+
+
+class RecoveryCodes(msgspec.Struct, frozen=True, gc=False):
+    """The recovery codes; each works once in place of a code of the app."""
+
+    recovery_codes: list[str]
+
+
+class KeyView(msgspec.Struct, frozen=True, gc=False):
+    """An API key without its secret; ``last_used_at`` may be an hour old."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_at: Time
+    expires_at: Time | None
+    last_used_at: Time | None
+
+
+class CreatedKeyView(KeyView, frozen=True, gc=False, kw_only=True):
+    """A new API key; ``key`` is shown only here."""
+
+    key: str
 
 
 class SessionView(msgspec.Struct, frozen=True, gc=False):
@@ -106,6 +142,37 @@ def session_view(session: Session, current: str) -> SessionView:
         session.user_agent,
         session.id == current,
     )
+
+
+class AccountEventView(msgspec.Struct, frozen=True, gc=False):
+    """An event about an account; members that do not apply are left out.
+
+    ``session`` and ``key`` are the ids of the session and the API key that it is about, or that it
+    was made with. ``address`` and ``user_agent`` are those of its request, or the last ones before it
+    of the session or key. ``changes`` has the new values by name, never a secret.
+    """
+
+    position: Annotated[int, Meta(ge=1, description="The position of the event in the log.")]
+    time: Time
+    type: Annotated[str, Meta(examples=["session.started"])]
+    actor: Annotated[str, Meta(examples=["users/1"])]
+    session: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    address: str | UnsetType = UNSET
+    user_agent: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    changes: dict[str, Any] | UnsetType = UNSET
+
+
+class AccountEventPage(msgspec.Struct, frozen=True, gc=False):
+    """A page of events about an account, and the URL of the next page."""
+
+    items: list[AccountEventView]
+    next: str | None
+
+
+AccountEventsView: TypeAlias = AccountEventPage | list[AccountEventView]
+"""The return type of a handler in all versions; see `UserView`."""
 
 
 class ApiVersion(msgspec.Struct, frozen=True):
@@ -135,23 +202,27 @@ class ApiVersion(msgspec.Struct, frozen=True):
     @property
     def namespace(self) -> dict[str, Any]:
         """The types of this version by the names in the annotations of handlers."""
-        views = {"UserView": self.user_type}
+        views = {
+            "UserView": self.user_type,
+            "AccountEventsView": AccountEventPage if self.has_pages else list[AccountEventView],
+        }
         return views | {kind.__name__: self.body(kind) for kind in JSON_BODIES}
 
 
 def _user_v1(user: User) -> UserV1:
     created_at = user.created_at.removesuffix("Z")
-    return UserV1(user.username, user.email, user.full_name, user.disabled, created_at)
+    return UserV1(user.username, user.newest_email, user.full_name, user.disabled, created_at)
 
 
 def _user_v2(user: User) -> UserV2:
     return UserV2(
         user.username,
-        user.email,
+        user.newest_email,
         user.full_name,
         user.disabled,
         user.created_at,
         sorted(user.roles),
+        user.newest_email_verified,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ import msgspec
 
 from eventapi.journal.instrumentation import Instrumentation
 from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.store import Histogram, MetricsStore, current_instance
+from eventapi.telemetry.metrics.store import Gauge, Histogram, MetricsStore, current_instance
 from events.errors import LogFenced, StorageFull
 from events.messages.server_log import NO_METRICS
 
@@ -33,6 +33,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 OTHER_METHOD: Final = "other"
 """The method label of any other request."""
 
+MAX_WEBHOOK_LABELS: Final = 1_000
+"""Webhooks with a higher number are counted together."""
+
 _DURATION_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
@@ -40,8 +43,18 @@ _DURATION_BUCKETS: Final = (
 _SYNC_BUCKETS: Final = (0.0001, 0.00025, *_DURATION_BUCKETS)
 _SIZE_BUCKETS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
-_LOGIN_OUTCOMES: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
-"""The outcome of a login by status; others are ``malformed`` below 500, else ``failed``."""
+_LOGIN_ROUTES: Final = ("/auth/login", "/auth/login/second-factor")
+"""Ends of the routes of logins; the second one completes a login."""
+
+_LOGIN_PROBLEMS: Final = {
+    "second-factor-required": "second_factor",
+    "invalid-credentials": "refused",
+    "unauthenticated": "refused",
+    "account-disabled": "disabled",
+    "email-unverified": "unverified",
+    "rate-limited": "limited",
+}
+"""The outcome of a login by the problem; others are ``malformed`` below 500, else ``failed``."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -59,6 +72,10 @@ class Sample(msgspec.Struct, frozen=True):
     clock_drift: float = 0.0
     clock_refuses: bool = False
     failed_projections: int = 0
+    disabled_webhooks: int = 0
+    follower_lags: Mapping[str, int] = {}
+    witness_times: Mapping[str, float] = {}
+    cosigned_at: float | None = None
 
 
 class Meters(Instrumentation):
@@ -66,7 +83,9 @@ class Meters(Instrumentation):
 
     def __init__(self, store: MetricsStore, version: str) -> None:
         self.store = store
-        self._request_counters: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
+        self._request_counters: dict[
+            tuple[str, str | None, int, str | None], Callable[[float], None]
+        ] = {}
         self._cpu_counted = 0.0
         labels = {"version": version, "python": platform.python_version()}
         about = "The version of eventapi and of the Python it runs on; always 1."
@@ -76,7 +95,19 @@ class Meters(Instrumentation):
         # Create every label value at start, or Prometheus misses the first increment.
         self._logins = {
             outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
-            for outcome in (*_LOGIN_OUTCOMES.values(), "malformed", "failed")
+            for outcome in dict.fromkeys(
+                ("succeeded", *_LOGIN_PROBLEMS.values(), "malformed", "failed")
+            )
+        }
+        about = "Mails that were sent or dropped, and attempts that failed."
+        self._mails = {
+            outcome: store.counter("eventapi_mails_total", about, {"outcome": outcome})
+            for outcome in ("sent", "failed", "dropped")
+        }
+        about = "Failed logins that were stored for the log, and those that were not, by outcome."
+        self._failed_logins = {
+            outcome: store.counter("eventapi_failed_logins_total", about, {"outcome": outcome})
+            for outcome in ("stored", "delayed", "dropped")
         }
         self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
         self._create_journal_metrics(store)
@@ -148,18 +179,36 @@ class Meters(Instrumentation):
             "Projections of the application that an exception stopped.",
             "max",
         )
+        self._disabled_webhooks = gauge(
+            "eventapi_webhooks_disabled",
+            "Webhooks that the server disabled, because their receivers failed or are gone.",
+            "max",
+        )
+        self._follower_lags = {"mail": self._follower_lag("mail")}
+
+    def _follower_lag(self, follower: str) -> Gauge:
+        about = "Events that a follower of the log has not completed."
+        labels = {"follower": follower}
+        return self.store.gauge("eventapi_follower_lag_events", about, "max", labels)
 
     # Requests
 
-    def count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+    def count_request(
+        self,
+        method: str,
+        route: str | None,
+        status: int,
+        seconds: float,
+        problem: str | None = None,
+    ) -> None:
         """Count a request; ``route`` is a template, or ``None`` if no route matched.
 
-        The status is 0 if the request ended without an answer.
+        The status is 0 if the request ended without an answer. ``problem`` is the slug of an error.
         """
-        count = self._request_counters.get((method, route, status))
+        count = self._request_counters.get((method, route, status, problem))
         if count is None:
             count = self._new_request_counter(
-                method if method in METHODS else OTHER_METHOD, route, status
+                method if method in METHODS else OTHER_METHOD, route, status, problem
             )
         count(seconds)
 
@@ -171,11 +220,36 @@ class Meters(Instrumentation):
             {"limit": limit},
         ).add()
 
+    def count_mail(self, outcome: str) -> None:
+        """Count a mail that was sent or dropped, or an attempt that failed."""
+        self._mails[outcome].add()
+
+    def count_failed_logins(self, outcome: str, count: int) -> None:
+        """Count failed logins that were ``stored``, ``delayed`` or ``dropped``."""
+        self._failed_logins[outcome].add(count)
+
+    def count_webhook(self, number: int, failed: bool) -> None:
+        """Count an attempt to deliver an event to a webhook."""
+        labels = {"id": str(number) if number <= MAX_WEBHOOK_LABELS else "other"}
+        about = "Attempts to deliver an event to a webhook."
+        self.store.counter("eventapi_webhook_attempts_total", about, labels).add()
+        about = "Attempts to deliver an event to a webhook that failed."
+        self.store.counter("eventapi_webhook_failures_total", about, labels).add(failed)
+
+    def count_witness(self, name: str, failed: bool) -> None:
+        """Count a request for a cosignature to the witness of a name."""
+        labels = {"witness": name}
+        about = "Requests for a cosignature to a witness."
+        self.store.counter("eventapi_witness_attempts_total", about, labels).add()
+        about = "Requests for a cosignature to a witness that failed."
+        self.store.counter("eventapi_witness_failures_total", about, labels).add(failed)
+
     def _new_request_counter(
-        self, method: str, route: str | None, status: int
+        self, method: str, route: str | None, status: int, problem: str | None
     ) -> Callable[[float], None]:
-        if (method, route, status) in self._request_counters:
-            return self._request_counters[method, route, status]
+        key = method, route, status, problem
+        if key in self._request_counters:
+            return self._request_counters[key]
         labels = {"method": method, "route": route or NO_ROUTE}
         requests = self.store.counter(
             "eventapi_http_requests_total",
@@ -189,10 +263,9 @@ class Meters(Instrumentation):
             labels,
         )
         counters = [requests]
-        if method == "POST" and labels["route"].endswith("/auth/login"):
-            rest = "malformed" if 400 <= status < 500 else "failed"
-            counters.append(self._logins[_LOGIN_OUTCOMES.get(status, rest)])
-        self._request_counters[method, route, status] = count = durations.with_counters(counters)
+        if method == "POST" and labels["route"].endswith(_LOGIN_ROUTES):
+            counters.append(self._logins[_login_outcome(status, problem)])
+        self._request_counters[key] = count = durations.with_counters(counters)
         return count
 
     # Instrumentation of the journal
@@ -230,6 +303,12 @@ class Meters(Instrumentation):
         self._clock_drift.set(now.clock_drift)
         self._clock_refuses.set(now.clock_refuses)
         self._failed_projections.set(now.failed_projections)
+        self._disabled_webhooks.set(now.disabled_webhooks)
+        for follower in now.follower_lags.keys() - self._follower_lags.keys():
+            if len(self._follower_lags) <= MAX_WEBHOOK_LABELS:
+                self._follower_lags[follower] = self._follower_lag(follower)
+        for follower, gauge in self._follower_lags.items():
+            gauge.set(now.follower_lags.get(follower, 0))
         if now.disk_free is not None:
             self.store.gauge("eventapi_disk_free_bytes", "Room on the disk of the log.", "min").set(
                 now.disk_free
@@ -241,6 +320,17 @@ class Meters(Instrumentation):
                 "min",
             ).set(now.redis_ok)
         self._signing.set(now.signing_ok)
+        for name, seconds in now.witness_times.items():
+            about = "The time of the newest cosignature of a witness, 0 if there is none."
+            labels = {"witness": name}
+            self.store.gauge(
+                "eventapi_witness_cosigned_timestamp_seconds", about, "max", labels
+            ).set(seconds)
+        if now.cosigned_at is not None:
+            about = "The last time for which enough witnesses vouch, 0 if there is none."
+            self.store.gauge("eventapi_log_cosigned_timestamp_seconds", about, "max").set(
+                now.cosigned_at
+            )
         spent = time.process_time()
         self._cpu.add(spent - self._cpu_counted)
         self._cpu_counted = spent
@@ -302,3 +392,9 @@ def _failure_reason(error: Exception) -> str:
     if isinstance(error, StorageFull):
         return "full"
     return "fenced" if isinstance(error, LogFenced) else "unavailable"
+
+
+def _login_outcome(status: int, problem: str | None) -> str:
+    if status == 200:
+        return "succeeded"
+    return _LOGIN_PROBLEMS.get(problem or "", "malformed" if 400 <= status < 500 else "failed")

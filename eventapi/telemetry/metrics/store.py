@@ -43,9 +43,10 @@ GaugeMode = Literal["sum", "max", "min", "mostrecent"]
 """How the gauges of several workers are combined."""
 
 _FILE_BYTES: Final = {
-    "counter": 3 << 19,
-    "histogram": 5 << 18,
+    "counter": 4 << 19,
+    "histogram": 7 << 18,
     **dict.fromkeys((f"gauge_live{mode}" for mode in get_args(GaugeMode)), 1 << 12),
+    "gauge_livemax": 1 << 18,
 }
 """The size of each kind of file, with room for every possible series."""
 

@@ -285,15 +285,20 @@ class JsonlLog(PublishedLines):
                 with suppress(OSError):
                     self._undo_append()
             raise
+        if not lines:
+            return
         self._offset += len(data)
         self.head = head
         self._commit_index.publish(self._offset, head)
         self._offset_index.add(head.position, self._offset)
 
     def _write_ordinary(self, data: bytes) -> None:
-        """Write events that may not use the reserve."""
+        """Write events that may not use the reserve; without any, check for room."""
         self._reserve.fill()
-        self._write(data)
+        if data:
+            self._write(data)
+        else:
+            self._reserve.check_room()
 
     def _write_revocations(self, data: bytes) -> None:
         """Write events that may use the reserve."""

@@ -28,6 +28,8 @@ logger = logging.getLogger("events.log")
 RESERVE_BYTES: Final = 1 << 20
 """Room for some 1,000 events, and for the writes of the vault at the same time."""
 
+_BLOCK_BYTES: Final = 4096
+
 NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
 """The error numbers of a write that failed because the disk or the quota is full."""
 
@@ -62,6 +64,23 @@ class Reserve:
             self._give_up(error)
         else:
             logger.info("there is room again on the disk of %s: all events are written", self._path)
+
+    def check_room(self) -> None:
+        """Raise `OSError` if there is no room beside the reserve, which must be whole.
+
+        A block is allocated behind the reserve and freed at once. Unlike the free space that the
+        file system reports, this respects quotas and the blocks that are kept for root.
+        """
+        if self._file is None:
+            return
+        try:
+            os.posix_fallocate(self._file, RESERVE_BYTES, _BLOCK_BYTES)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+        finally:
+            with suppress(OSError):  # A reserve that is too long is whole.
+                os.ftruncate(self._file, RESERVE_BYTES)
 
     def release(self) -> bool:
         """Free the reserved room on the disk; return whether there was any."""

@@ -260,6 +260,8 @@ class SqlLog:
 
     async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         assert self._connection is not None  # noqa: S101 - only under the lock
+        if not lines:  # A database reports that it is full only when it is written to.
+            return
         writing = asyncio.create_task(self._write(self._connection, lines, head))
         try:
             await asyncio.shield(writing)

@@ -145,11 +145,13 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Running]:
+def running(
+    folder: Path, *arguments: str, command: Sequence[str] = PROGRAM, **settings: str
+) -> Iterator[Running]:
     """Start a command as a process; kill it at the end if the test did not stop it."""
     environment: Mapping[str, str] = clean_environment(**settings)
     with subprocess.Popen(
-        [*PROGRAM, *arguments],
+        [*command, *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,

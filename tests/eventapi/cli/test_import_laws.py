@@ -21,6 +21,7 @@ from eventapi.cli.db_json import MAX_ID, Contents, Fault, Refused
 from eventapi.cli.db_json_reader import read
 from eventapi.cli.import_plan import Plan, plan
 from eventapi.journal.batch import Batch, PendingWrite
+from eventapi.journal.origin import NO_ORIGIN
 from eventapi.testing.items import ITEM, empty_state
 from events.sealing import Keyring
 from projections.state import State
@@ -101,7 +102,7 @@ def plan_import(content: Document) -> tuple[Contents, Plan, State]:
     if made.commands:
         batch = Batch(empty_state(), Keyring(), SYSTEM)
         loop = asyncio.new_event_loop()
-        batch.add(PendingWrite(made.commands, "", loop.create_future()))
+        batch.add(PendingWrite(made.commands, NO_ORIGIN, loop.create_future()))
         loop.close()
         ((_, answer),) = batch.answers
         assert isinstance(answer, list), answer

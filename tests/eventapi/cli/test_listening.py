@@ -32,9 +32,10 @@ def test_the_server_listens_where_the_settings_name(tmp_path: Path) -> None:
     free.socket.close()
     settings = {"EVENTAPI_HOST": "localhost", "EVENTAPI_PORT": str(port), "EVENTAPI_WORKERS": "2"}
     with running(tmp_path, "serve", **settings) as server:
-        serves, page, stop = first_lines(server)
+        serves, page, console, stop = first_lines(server)
         assert serves.startswith(f"eventapi serves http://localhost:{port}, its data is in ")
         assert page == f"Documentation: http://localhost:{port}/docs\n"
+        assert console == f"Console: http://localhost:{port}/console\n"
         assert stop == "Press Ctrl-C to stop.\n"
         health = f"http://127.0.0.1:{port}/health"
         until(

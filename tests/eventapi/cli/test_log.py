@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.commands.second_factors import EnableTotp, StartTotp
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item, import_item, update_item
@@ -92,6 +93,17 @@ def test_personal_values_are_shown_only_with_open(data: Path) -> None:
         assert value not in closed
         assert value in opened
     assert "hash of ann" not in opened
+
+
+def test_secrets_of_a_second_factor_are_never_shown(data: Path) -> None:
+    written(data, StartTotp(1, "TOTP-SECRET"), EnableTotp(1, "TOTP-SECRET", 7, ("RECOVERY",)))
+
+    opened = invoke(data, "log", "show", "--open", "--type", "user.totp_started").stdout
+    opened += invoke(data, "log", "show", "--open", "--type", "user.totp_enabled").stdout
+
+    assert opened.count("…") == 2
+    assert "TOTP-SECRET" not in opened
+    assert "RECOVERY" not in opened
 
 
 def test_values_without_a_key_are_not_shown(data: Path) -> None:

@@ -116,7 +116,7 @@ def check_guide(data: Path) -> None:
     of = {name: row for name in made for row in documented_files() if is_of(name, row)}
     assert made - of.keys() == set()
     assert documented_files() - set(of.values()) == NOT_MADE_HERE
-    assert readme_files() == documented_files() - NOT_MADE_HERE - {"events.jsonl.*.KEY"}
+    assert files_to_copy() == documented_files() - NOT_MADE_HERE - {"events.jsonl.*.KEY"}
 
 
 def is_of(name: str, row: str) -> bool:
@@ -124,10 +124,10 @@ def is_of(name: str, row: str) -> bool:
     return fnmatchcase(name, row.replace("*.KEY", "*.????????????????"))
 
 
-def readme_files() -> set[str]:
-    """The files of a data directory that README.md lists."""
-    text = (REPOSITORY / "README.md").read_text()
-    table = text.partition("The data directory holds:\n\n")[2].partition("\n\n")[0]
+def files_to_copy() -> set[str]:
+    """The files of a data directory of which the guide says whether to copy them."""
+    table = GUIDE.read_text().partition("\n### The files of the data directory\n\n")[2]
+    table = table.partition("\n\n")[0]
     return {
         name for line in table.splitlines() for name in re.findall("`(.*?)`", line.split("|")[1])
     }

@@ -18,6 +18,7 @@ from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
 from events.database.connection import Database
+from events.database.tables import METADATA
 from tests.eventapi.cli.running import as_nobody, clean_environment, invoke, running, written
 from tests.eventapi.cli.trees import tree
 
@@ -28,6 +29,9 @@ COMMANDS = [
     ["log", "tail"],
     ["log", "verify"],
     ["log", "verify", "--seals"],
+    ["log", "diff"],
+    ["log", "diff", "--from", "1", "--open", "--json"],
+    ["log", "show", "--since", "1", "--order", "desc"],
     ["log", "export"],
     ["log", "export", "--format", "db-json"],
     ["state", "show"],
@@ -36,6 +40,7 @@ COMMANDS = [
     ["resources", "show", "item"],
     ["resources", "check"],
     ["users", "list"],
+    ["users", "export", "ann"],
     ["rebuild"],
 ]
 OF_A_LOG = COMMANDS[1:]
@@ -205,7 +210,9 @@ def test_a_database_is_read_without_a_data_directory(data: Path, url: str, tmp_p
     assert invoke(data, "log", "copy", url).exit_code == 0
     for command in OF_A_LOG:
         code, out, error = in_database(url, tmp_path, *command)
-        assert (code, error) == (0, ""), (command, error)
+        is_unproven = command[:2] == ["users", "export"]
+        expected = invoke(data, *command).stderr if is_unproven else ""
+        assert (code, error) == (0, expected), (command, error)
         if command[0] != "rebuild" and "verify" not in command:
             assert out == invoke(data, *command).stdout
     assert not (tmp_path / "nowhere").exists()
@@ -231,9 +238,6 @@ def test_a_command_that_writes_to_a_database_needs_the_data_directory(
     assert invoke(tmp_path / "nowhere", "log", "copy", str(data), url).exit_code == 2
 
 
-_TABLES = ("head", "keys", "events", "erased", "signing")
-
-
 def test_no_log_is_created_in_a_database_that_lost_one(data: Path, url: str) -> None:
     """The mark on this machine shows that the log had events."""
     assert invoke(data, "log", "copy", url).exit_code == 0
@@ -243,8 +247,8 @@ def test_no_log_is_created_in_a_database_that_lost_one(data: Path, url: str) -> 
     async def lose() -> None:
         database = await Database.open(url)
         async with database.transaction() as connection:
-            for name in _TABLES:
-                await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS eventapi_{name}"))
+            for table in METADATA.tables:
+                await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {table}"))
         await database.close()
 
     asyncio.run(lose())

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
+from tests.end_to_end.waiting import wait_until
 from tests.eventapi.cli.running import address_of, invoke, message_in, run, running, written
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
@@ -117,6 +118,21 @@ def test_the_server_serves_https(tmp_path: Path) -> None:
         trusting = ssl.create_default_context(cafile=certificate)
         url = address.replace("127.0.0.1", "localhost")
         assert httpx.get(f"{url}/health/live", verify=trusting).is_success
+        assert httpx.post(f"{url}/auth/register", json=ANN, verify=trusting).is_success
+        wait_until(lambda: mails_of(tmp_path) != [])
+        (mail,) = mails_of(tmp_path)
+        assert f"{address}/verify-email?token=" in mail
+
+
+def test_a_setting_serves_https(tmp_path: Path) -> None:
+    certificate = str(self_signed(tmp_path))
+    with running(tmp_path, "serve", "--port", "0", EVENTAPI_SSL_CERTFILE=certificate) as server:
+        assert address_of(server).startswith("https://")
+
+
+def mails_of(folder: Path) -> list[str]:
+    """The mails in the outbox of a server."""
+    return [path.read_text() for path in folder.rglob("*.eml")]
 
 
 def self_signed(folder: Path) -> Path:

@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventapi.bootstrap.storage import open_journal, snapshots_of
+from eventapi.bootstrap.storage import open_journal, registry_of, snapshots_of
+from eventapi.commands.resources import Create, Delete
 from eventapi.commands.users import DisableUser, EraseUser, RegisterUser
 from eventapi.configuration.settings import Settings
 from eventapi.testing.given import profile, state_of
 from eventapi.testing.items import Content, create_item, delete_item
 from tests.eventapi.cli.running import invoke, message_in, written
+from tests.shop import Invoice
 
 EMPTY = state_of().digest()
 
@@ -44,6 +46,28 @@ def test_show_prints_the_counts(data: Path) -> None:
     assert answer["items"] == {"live": 1, "deleted": 1}
     assert answer["sessions"] == 0
     assert "1 enabled, 1 disabled, 0 erased" in invoke(data, "state", "show").stdout
+
+
+def test_show_prints_every_collection(data: Path) -> None:
+    """Also without the code that declares it, because the log has the declaration."""
+    settings = Settings(data=str(data), resources=("tests.shop",))
+    invoices = registry_of(settings).by_collection["invoices"]
+
+    async def write() -> None:
+        async with open_journal(settings) as (journal, _):
+            for number in range(3):
+                values = Invoice(number=f"A{number}", cents=1)
+                await journal.execute(Create(invoices, 1, msgspec.structs.asdict(values)))
+            await journal.execute(Delete(invoices, 1, 2))
+
+    asyncio.run(write())
+    rows = [line.split(maxsplit=1) for line in invoke(data, "state", "show").stdout.splitlines()]
+    assert ["invoices", "2 live, 1 deleted"] in rows
+    assert ["items", "1 live, 1 deleted"] in rows
+    assert show_state(data)["resources"] == {
+        "invoices": {"live": 2, "deleted": 1},
+        "items": {"live": 1, "deleted": 1},
+    }
 
 
 def test_state_at_a_position_or_at_a_time(data: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eventapi.commands.users import DisableUser, RegisterUser
+from eventapi.mail import outbox
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
 from events.errors import StorageFull, VaultUnavailable
@@ -87,8 +88,8 @@ def test_list_prints_a_row_per_user(tmp_path: Path) -> None:
         ("ben", "disabled", 0),
     ]
     headers, ann, ben = invoke(tmp_path, "users", "list").stdout.splitlines()
-    assert headers.startswith("number\tusername\temail\t")
-    assert ann.startswith("1\tann\tann@example.org\tAnn\tenabled\t\t1\t")
+    assert headers.startswith("number\tusername\temail\temail verified\t")
+    assert ann.startswith("1\tann\tann@example.org\tno\tAnn\tenabled\t\t1\t")
     assert ben.startswith("2\tben\t")
 
 
@@ -198,6 +199,24 @@ def test_an_erasure_is_reported_as_unfinished_if_the_key_cannot_be_destroyed(
     result = invoke(ann, "users", "erase", "--finish")
     assert (result.exit_code, result.stdout) == (0, "no key of an erased user is left\n")
     assert keys_of(ann) == set()
+
+
+def test_an_erasure_whose_mails_cannot_be_removed_does_not_blame_the_key(
+    ann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox, "_remove", fail)
+        result = invoke(ann, "users", "erase", "ann", "--yes")
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "the key of users/1 is destroyed. But mails to the user" in result.stderr
+        assert "could not be destroyed" not in result.stderr
+        assert "`eventapi users erase --finish`" in result.stderr
+        assert invoke(ann, "users", "erase", "--finish").exit_code == 3
+    assert keys_of(ann) == set()
+    assert invoke(ann, "users", "erase", "--finish").exit_code == 0
 
 
 @pytest.mark.parametrize("arguments", [(), ("ann", "--finish")])

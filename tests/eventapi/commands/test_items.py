@@ -16,6 +16,7 @@ from eventapi.testing.items import (
     create_item,
     delete_item,
     import_item,
+    restore_item,
     update_item,
 )
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
@@ -120,6 +121,20 @@ WISHES: list[Command] = [
 
 
 @pytest.mark.parametrize(
+    "wish",
+    [*WISHES, restore_item(1, 1, 2, MILK)],
+    ids=["update", "delete", "update of a version", "delete of no version", "restore"],
+)
+@pytest.mark.parametrize("end", [UserErased(), UserDisabled()], ids=["erased", "disabled"])
+@pytest.mark.parametrize("before", [(ITEM,), (ITEM, DELETED)], ids=["alive", "deleted"])
+def test_disabled_or_erased_user_cannot_change_items(
+    wish: Command, end: UserErased | UserDisabled, before: tuple[Happened, ...]
+) -> None:
+    """The key of an erased user is gone, too, so that nothing can be sealed for them."""
+    given(ANN, BOB, *before, ("users/1", end)).when(wish).refused(Unauthenticated)
+
+
+@pytest.mark.parametrize(
     "wish", WISHES, ids=["update", "delete", "update of a version", "delete of no version"]
 )
 @pytest.mark.parametrize(
@@ -128,9 +143,8 @@ WISHES: list[Command] = [
         (ANN, BOB, created(1, 2)),
         (ANN, BOB, created(1, 2), DELETED),
         (ANN, ITEM, DELETED),
-        (ANN, ITEM, ("users/1", UserErased())),
     ],
-    ids=["another's", "another's deleted", "deleted", "erased"],
+    ids=["another's", "another's deleted", "deleted"],
 )
 def test_item_of_another_user_is_refused_exactly_like_a_missing_one(
     story: tuple[Happened, ...], wish: Command

@@ -11,9 +11,11 @@ from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, U
 from eventapi.testing.given import at, given, profile, registered
 from events.errors import EmailTaken, NotFound, UsernameTaken
 from events.vocabulary.users import (
+    EmailChange,
     PasswordHash,
     ProfileChanges,
     UserDisabled,
+    UserEmailChanged,
     UserErased,
     UserPasswordChanged,
     UserRegistered,
@@ -90,9 +92,17 @@ def test_an_email_given_up_is_free_and_the_new_one_is_not() -> None:
 
 def test_update_changes_the_given_values_of_a_profile() -> None:
     wish = UpdateProfile(1, email="new@example.org", full_name=None)
-    changes = ProfileChanges(email="new@example.org", full_name=None)
-    decision = given(ANN).when(wish).then("users/1", UserUpdated(personal=changes))
+    change = EmailChange("new@example.org", "ann@example.org", None)
+    decision = given(ANN).when(wish).then("users/1", UserEmailChanged(personal=change))
     assert decision.actor == decision.sealedfor == "users/1"
+
+
+def test_the_old_email_again_withdraws_a_pending_one() -> None:
+    pending = UserEmailChanged(personal=EmailChange("new@example.org", "ann@example.org"))
+    change = EmailChange("ann@example.org", "ann@example.org")
+    given(ANN, ("users/1", pending)).when(UpdateProfile(1, email="ann@example.org")).then(
+        "users/1", UserEmailChanged(personal=change)
+    )
 
 
 def test_values_not_given_are_not_in_the_event() -> None:

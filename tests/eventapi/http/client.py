@@ -24,12 +24,15 @@ from eventapi.http.middleware.tracing import Tracing
 from eventapi.http.urls import is_version_1
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
+from eventapi.resources.registry import Registry
 from eventapi.security.passwords import Passwords
 from eventapi.testing.items import ITEMS
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
+from projections.snapshots import Snapshots
+from tests.eventapi.http.apps import APPLICATIONS
 
 T = TypeVar("T")
 
@@ -56,6 +59,8 @@ class Api:
         vault: Vault | None = None,
         tracing: Tracing | None = None,
         environment: Runtime = SYSTEM,
+        registry: Registry | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """Log and vault are in memory unless a test passes its own."""
         self.log = log or MemoryLog()
@@ -64,10 +69,16 @@ class Api:
         parts = Overrides(
             log=self.log,
             vault=self.vault,
+            snapshots=snapshots,
             passwords=Passwords(CHEAP_HASHER),
             runtime=environment,
+            registry=registry,
         )
-        self.edge: Any = create_app(settings or quiet_settings(), parts, tracing)
+        settings = settings or quiet_settings()
+        self._reusable = APPLICATIONS.take(settings, parts) if tracing is None else None
+        self.edge: Any = (
+            create_app(settings, parts, tracing) if self._reusable is None else self._reusable.app
+        )
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -84,6 +95,8 @@ class Api:
             self.run(self._stop())
         finally:
             self._runner.close()
+        if self._reusable is not None:
+            APPLICATIONS.give_back(self._reusable)
 
     def run(self, work: Awaitable[T]) -> T:
         """Run an awaitable in the app's event loop and return its result."""

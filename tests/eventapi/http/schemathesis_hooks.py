@@ -45,11 +45,16 @@ class LoginForEachRequest(_Login):
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Replace values that lead to correct answers which look like failures.
 
-    The server refuses a position that the log has not reached, and a key of an earlier request.
+    The server refuses a position that the log has not reached, an end before its beginning, and a key
+    of an earlier request.
     """
     query = case.query or {}
-    if str(query.get("as_of")).isdecimal():
-        query["as_of"] = "0"
+    for name in ("as_of", "from", "to"):
+        if str(query.get(name)).isdecimal():
+            query[name] = "0"
+    for first, second in (("from", "to"), ("since", "until")):
+        if first in query:
+            query.pop(second, None)
     headers = case.headers or {}
     if str(headers.get("Min-Event-Position")).isdecimal():
         headers["Min-Event-Position"] = "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from eventapi.commands.users import EraseUser, RevokeRole
@@ -66,11 +67,15 @@ class OpenStreams:
     def __init__(self, *readers: StreamReader) -> None:
         self.readers = readers
 
-    def run(self, *actions: Action) -> None:
-        """Open all streams, run the actions one after the other, and close the streams."""
-        self.readers[0].caller.api.run(self._run(*actions))
+    def run(self, *actions: Action, until: bytes = b"") -> None:
+        """Open all streams, run the actions one after the other, and close the streams.
 
-    async def _run(self, *actions: Action) -> None:
+        On a busy machine some lines arrive late: each stream stays open until it has received
+        ``until``, for at most `STREAM_SECONDS`.
+        """
+        self.readers[0].caller.api.run(self._run(*actions, until=until))
+
+    async def _run(self, *actions: Action, until: bytes) -> None:
         tasks = [asyncio.create_task(reader.read_async()) for reader in self.readers]
         while not all(STREAM_OPENED in reader.body for reader in self.readers):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -78,6 +83,10 @@ class OpenStreams:
         for action in actions:
             await action()
             await asyncio.sleep(0.15)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STREAM_SECONDS):
+                while not all(until in reader.body for reader in self.readers):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 
+from tests.eventapi.http.apps import APPLICATIONS
 from tests.eventapi.http.client import Api
 
 
@@ -23,9 +24,11 @@ def test_objects_of_the_start_are_frozen_for_the_collector() -> None:
 def test_an_ended_app_is_collected_although_another_one_starts() -> None:
     with Api():
         frozen = gc.get_freeze_count()
+    APPLICATIONS.forget()
     with Api() as second:
         app = weakref.ref(second.edge)
     del second
+    APPLICATIONS.forget()
     with Api():
         assert gc.get_freeze_count() <= frozen
         gc.collect()

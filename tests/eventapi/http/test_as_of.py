@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eventapi.commands.users import GrantRole
-from eventapi.testing.items import Content, create_item, delete_item
+from eventapi.testing.items import Content, create_item, delete_item, update_item
 from tests.eventapi.http.client import (
     OPERATOR,
     Api,
@@ -139,6 +139,46 @@ def test_a_page_of_the_past_reads_about_a_page_of_the_log() -> None:
         page = ann.get(f"/items?as_of={log.position}&limit=5&after=700").json()
         assert [item["title"] for item in page] == [f"item {number}" for number in range(700, 705)]
         assert log.lines_read - before < 200
+
+
+def test_a_count_of_the_past_reads_no_line_but_those_of_its_page() -> None:
+    """Even if every resource has changed since, and some were deleted and restored."""
+    log = CountingLog()
+    with Api(log=log) as api:
+        ann = api.caller().under("/api/v2")
+        api.execute(*(create_item(1, Content(f"item {number}")) for number in range(600)))
+        api.execute(*(delete_item(1, number) for number in range(1, 101)))
+        then = log.position
+        for number in range(1, 11):
+            assert ann.post(f"/items/{number}/restore").status_code == 200
+        api.execute(*(update_item(1, number, "changed since") for number in range(101, 601)))
+        ann.get("/items")
+        before = log.lines_read
+
+        page = ann.get(f"/items?as_of={then}&limit=5&order=desc&count=true").json()
+
+        assert page["count"] == 500
+        assert [item["title"] for item in page["items"]] == [
+            f"item {n}" for n in range(599, 594, -1)
+        ]
+        assert log.lines_read - before < 200
+        assert ann.get(f"/items?as_of={then - 1}&count=true&limit=1").json()["count"] == 501
+        assert ann.get(f"/items?as_of={log.position}&count=true&limit=1").json()["count"] == 510
+
+
+def test_a_list_of_the_past_reads_no_line_of_what_has_not_changed_since() -> None:
+    log = CountingLog()
+    with Api(log=log) as api:
+        ann = api.caller().under("/api/v2")
+        api.execute(*(create_item(1, Content(f"item {number}")) for number in range(600)))
+        then = log.position
+        assert ann.patch("/items/300", json={"title": "changed since"}).status_code == 200
+        before = log.lines_read
+
+        page = ann.get(f"/items?as_of={then}&q=item&sort=title&count=true").json()
+
+        assert page["count"] == 600
+        assert log.lines_read - before < 10
 
 
 @pytest.mark.parametrize("fraction", ["", ".5", ".123456789"])
@@ -316,8 +356,10 @@ def test_a_long_list_of_the_past_is_read_at_the_pace_of_the_client(query: str, e
     with Api(log=log) as api:
         ann = api.caller()
         api.execute(*(create_item(1, Content(f"item {number}")) for number in range(1500)))
-        ann.get("/items?limit=1")
         query = f"as_of={log.position}{query}"
+        # What has not changed since is not read.
+        api.execute(*(update_item(1, number, "changed since") for number in range(1, 1501)))
+        ann.get("/items?limit=1")
         whole, lines = StreamReader(ann, "/items", "application/json", query), 0
 
         async def count() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.commands import sessions
-from eventapi.http import request
+from eventapi.http import authenticated_request
 from eventapi.values.times import seconds_of, time_of
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
@@ -263,7 +263,9 @@ def test_a_valid_token_of_an_expired_session_is_refused(site: Site) -> None:
 def test_a_position_far_beyond_the_log_is_refused_without_a_wait(
     ann: Caller, wanted: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request, "_WAIT_STEP_SECONDS", 3_600)  # The client would time out.
+    monkeypatch.setattr(
+        authenticated_request, "_WAIT_STEP_SECONDS", 3_600
+    )  # The client would time out.
 
     with caplog.at_level(logging.INFO, "eventapi"):
         answer = ann.get("/items", headers={"min-event-position": str(wanted)})

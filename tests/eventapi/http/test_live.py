@@ -120,7 +120,7 @@ def test_a_stream_that_falls_behind_reads_the_log_itself(
             async def burst() -> None:
                 await asyncio.gather(*(create(ann, f"burst {n}")() for n in range(30)))
 
-            OpenStreams(reader).run(burst, create(ann, "last"))
+            OpenStreams(reader).run(burst, create(ann, "last"), until=b'"last"')
 
             assert reader.body.count(b"event: item.created") == 31
 
@@ -315,7 +315,7 @@ def test_closed_streams_leave_no_subscription(counting: tuple[Api, CountingLog])
     live = lives[0]
     assert live.count == 0
     assert not live._by_user
-    assert not live._by_session
+    assert not live._by_credential
 
 
 def test_a_filter_matches_the_members_of_a_line_as_it_matches_the_line() -> None:

@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from eventapi.http.middleware.deprecation import announced
 from eventapi.http.schemas.responses import V2, VERSIONS
 from eventapi.http.urls import is_version_1
+from tests.eventapi.http.apps import APPLICATIONS
 from tests.eventapi.http.client import Api, Caller, http_scope, quiet_settings
 from tests.openapi import inlined
 
@@ -78,6 +79,15 @@ def test_the_document_of_a_version_has_no_schemas_of_another(api: Api) -> None:
     assert not {"ItemV1", "UserV1"} & second["components"]["schemas"].keys()
 
 
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Applications that other tests neither made nor use."""
+    APPLICATIONS.forget()
+    yield
+    APPLICATIONS.forget()
+
+
+@pytest.mark.usefixtures("fresh")
 def test_a_third_version_needs_one_more_record(monkeypatch: pytest.MonkeyPatch) -> None:
     third = msgspec.structs.replace(V2, name="v3", prefixes=("/api/v3",), has_pages=False)
     monkeypatch.setattr("eventapi.app.VERSIONS", (*VERSIONS, third))

@@ -18,6 +18,7 @@ from eventapi.commands.command import Command
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult, DependentCommand, IdempotencyKey, Runtime
 from eventapi.journal.journal import Journal
+from eventapi.journal.origin import Origin
 from eventapi.testing.given import profile
 from eventapi.testing.items import ITEM, ITEMS, Content, create_item, update_item
 from events.errors import UsernameTaken
@@ -41,7 +42,7 @@ async def write_group(journal: Journal, name: str) -> list[CommandResult]:
     creations = [create_item(1, Content(name))] * (SIZE - 1)
     digest = sha256(name.encode())
     key = IdempotencyKey(digest.hexdigest(), digest.digest())
-    return await journal.execute_all([*creations, DependentCommand(ITEM, build)], name, key)
+    return await journal.execute_all([*creations, DependentCommand(ITEM, build)], Origin(name), key)
 
 
 async def serve(directory: Path, name: str) -> None:

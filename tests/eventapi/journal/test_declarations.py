@@ -238,6 +238,15 @@ async def test_all_changes_since_any_version_count(storage: Storage) -> None:
             pass
 
 
+async def test_a_default_that_older_events_are_read_with_stays(storage: Storage) -> None:
+    await started(storage, invoice())
+    async with storage.process(invoice({**INVOICE, "note": (str, "x")})):
+        pass
+    with pytest.raises(ConfigurationError, match='note: the default was "x", and older events'):
+        async with storage.process(invoice({**INVOICE, "note": (str, "y")})):
+            pass
+
+
 # An import
 
 

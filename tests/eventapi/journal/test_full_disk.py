@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from eventapi.commands.command import Command
+from eventapi.commands.mailed_links import WithdrawPendingEmail
+from eventapi.commands.second_factors import RemoveTotp, StartTotp
 from eventapi.commands.sessions import (
     EndSession,
     ExpireSession,
@@ -28,6 +30,7 @@ from eventapi.commands.users import (
     UpdateProfile,
 )
 from eventapi.journal.batch import CommandResult, IdempotencyKey
+from eventapi.journal.origin import NO_ORIGIN
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item, delete_item, restore_item, update_item
 from events.errors import NotFound, StorageFull, Unauthenticated
@@ -100,6 +103,8 @@ BEFORE: list[Command] = [
     create_item(1, Content("an item")),
     RefreshSession("a2", 0, "next", LONG),
     RefreshSession("a2", 1, "after", LONG),
+    StartTotp(1, "SECRET"),
+    UpdateProfile(1, email="pending@example.org"),
 ]
 
 REVOKING: dict[str, Command] = {
@@ -111,6 +116,8 @@ REVOKING: dict[str, Command] = {
     "change the password": ChangePassword(1, "hash of ann", "another", "a1"),
     "disable": DisableUser("ann", ROOT),
     "revoke a role": RevokeRole("ann", "auditor", ROOT),
+    "remove the second factor": RemoveTotp("ann", ROOT),
+    "withdraw a pending address": WithdrawPendingEmail(1),
     "erase": EraseUser("ann", ROOT),
 }
 OTHERS: dict[str, Command] = {
@@ -199,9 +206,9 @@ async def test_repeated_request_gets_its_answer_on_a_full_disk() -> None:
     async with full() as harness:
         harness.storage.log.is_full = False  # type: ignore[attr-defined]  # a SmallStorage
         create = OTHERS["create an item"]
-        first = await harness.journal.execute(create, "", KEY)
+        first = await harness.journal.execute(create, NO_ORIGIN, KEY)
         harness.storage.log.is_full = True  # type: ignore[attr-defined]  # as above
-        again = await harness.journal.execute(create, "", KEY)
+        again = await harness.journal.execute(create, NO_ORIGIN, KEY)
         assert again.record.position == first.record.position
 
 

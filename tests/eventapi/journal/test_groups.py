@@ -23,6 +23,7 @@ from eventapi.journal.batch import (
 )
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
+from eventapi.journal.origin import Origin
 from eventapi.resources.registry import Registry
 from eventapi.testing.given import at, profile
 from eventapi.testing.items import ITEM, Content, create_item, delete_item, update_item
@@ -151,10 +152,10 @@ async def test_a_group_whose_append_failed_has_no_effect_and_can_be_repeated(
         sums = await harness.sums()
         harness.log.error = error
         with pytest.raises(reported):
-            await harness.journal.execute_all(group("one"), "request", KEY)
+            await harness.journal.execute_all(group("one"), Origin("request"), KEY)
         assert await harness.sums() == sums
         harness.log.error = None
-        results = await harness.journal.execute_all(group("one"), "request", KEY)
+        results = await harness.journal.execute_all(group("one"), Origin("request"), KEY)
         assert not results[0].replayed
         sums = await harness.sums()
     async with open_harness(storage) as again:
@@ -171,7 +172,7 @@ async def half_written_groups_disappear(tmp_path: Path) -> None:
         sums = await harness.sums()
     shutil.copytree(tmp_path / "full", tmp_path / "before")
     async with open_harness(storage) as harness:
-        await harness.journal.execute_all(group("one", "two", "three"), "request", KEY)
+        await harness.journal.execute_all(group("one", "two", "three"), Origin("request"), KEY)
     size = (tmp_path / "before" / "events.jsonl").stat().st_size
     written = (tmp_path / "full" / "events.jsonl").read_bytes()[size:]
     ends = [index + 1 for index, byte in enumerate(written) if byte == ord("\n")][:-1]
@@ -195,9 +196,9 @@ async def test_control_a_group_without_its_count_would_survive_in_part(
 ) -> None:
     encode = codec.encode
 
-    def careless(*arguments: Any, behind: int | None = None) -> tuple[bytes, bytes]:
+    def careless(*arguments: Any, **options: Any) -> tuple[bytes, bytes]:
         record, previous, keys, nonce, _ = arguments
-        return encode(record, previous, keys, nonce, 0, behind=behind)
+        return encode(record, previous, keys, nonce, 0, **options)
 
     monkeypatch.setattr(batches, "encode", careless)
     with pytest.raises(AssertionError):
@@ -208,11 +209,11 @@ async def test_a_repeated_group_has_no_effect_and_the_same_results(storage: Stor
     async with open_harness(storage) as harness, open_harness(storage) as other:
         await harness.register("ann")
         await harness.create(1, "old")
-        first = await harness.journal.execute_all(group("one", "two"), "request", KEY)
+        first = await harness.journal.execute_all(group("one", "two"), Origin("request"), KEY)
         await harness.journal.execute(update_item(1, 3, title="changed since"))
         position = (await harness.state()).position
         for journal in (harness.journal, other.journal):
-            again = await journal.execute_all(group("one", "two"), "request", KEY)
+            again = await journal.execute_all(group("one", "two"), Origin("request"), KEY)
             assert effects(again) == effects(first)
             assert all(one.replayed for one in again)
             found = await journal.first_results(KEY, 4)
@@ -220,7 +221,7 @@ async def test_a_repeated_group_has_no_effect_and_the_same_results(storage: Stor
             assert effects(found) == effects(first)
         assert (await harness.state()).position == position
     async with open_harness(storage) as later:
-        again = await later.journal.execute_all(group("one", "two"), "request", KEY)
+        again = await later.journal.execute_all(group("one", "two"), Origin("request"), KEY)
         assert effects(again) == effects(first)
 
 
@@ -228,7 +229,7 @@ async def test_only_the_first_line_of_a_group_has_the_key(storage: Storage) -> N
     async with open_harness(storage) as harness:
         await harness.register("ann")
         await harness.create(1, "old")
-        await harness.journal.execute_all(group("one"), "request", KEY)
+        await harness.journal.execute_all(group("one"), Origin("request"), KEY)
     has_key = [b'"idempotencykey"' in line for line in await storage.lines()]
     assert has_key == [False, False, True, False, False]
 
@@ -237,9 +238,9 @@ async def test_another_group_with_the_same_key_is_refused(storage: Storage) -> N
     async with open_harness(storage) as harness:
         await harness.register("ann")
         await harness.create(1, "old")
-        await harness.journal.execute_all(group("one"), "request", KEY)
+        await harness.journal.execute_all(group("one"), Origin("request"), KEY)
         with pytest.raises(IdempotencyKeyReused):
-            await harness.journal.execute_all(group("two"), "request", OTHER_REQUEST)
+            await harness.journal.execute_all(group("two"), Origin("request"), OTHER_REQUEST)
 
 
 async def test_a_group_that_is_still_running_is_refused_and_then_found(storage: Storage) -> None:
@@ -247,13 +248,15 @@ async def test_a_group_that_is_still_running_is_refused_and_then_found(storage: 
         await harness.register("ann")
         await harness.create(1, "old")
         harness.log.hold()
-        first = asyncio.create_task(harness.journal.execute_all(group("one"), "request", KEY))
+        first = asyncio.create_task(
+            harness.journal.execute_all(group("one"), Origin("request"), KEY)
+        )
         await harness.log.wait_until_held()
         with pytest.raises(RequestInProgress):
-            await harness.journal.execute_all(group("one"), "request", KEY)
+            await harness.journal.execute_all(group("one"), Origin("request"), KEY)
         harness.log.release()
         results = await first
-        found = await harness.journal.execute_all(group("one"), "request", KEY)
+        found = await harness.journal.execute_all(group("one"), Origin("request"), KEY)
         assert effects(found) == effects(results)
 
 
@@ -262,8 +265,8 @@ async def test_the_same_group_in_two_processes_takes_effect_once(storage: Storag
         await one.register("ann")
         await one.create(1, "old")
         results = await asyncio.gather(
-            one.journal.execute_all(group("one"), "request", KEY),
-            other.journal.execute_all(group("one"), "request", KEY),
+            one.journal.execute_all(group("one"), Origin("request"), KEY),
+            other.journal.execute_all(group("one"), Origin("request"), KEY),
         )
         assert effects(results[0]) == effects(results[1])
         assert sorted(result[0].replayed for result in results) == [False, True]
@@ -330,8 +333,8 @@ async def test_declarations_of_several_kinds_stand_before_a_group_and_belong_to_
 
         created = Create(invoices, 1, invoice("A1"))
         commands: list[GroupedCommand] = [created, DependentCommand(lines, build)]
-        first = await journal.execute_all(commands, "request", KEY)
-        again = await journal.execute_all(commands, "request", KEY)
+        first = await journal.execute_all(commands, Origin("request"), KEY)
+        again = await journal.execute_all(commands, Origin("request"), KEY)
 
         assert effects(again) == effects(first)
         assert [one.record.position for one in first] == [4, 5]

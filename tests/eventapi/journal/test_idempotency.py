@@ -12,6 +12,7 @@ import pytest
 from eventapi.commands.command import Command
 from eventapi.commands.users import EraseUser, GrantRole, RegisterUser, UpdateProfile
 from eventapi.journal.batch import CommandResult, IdempotencyKey
+from eventapi.journal.origin import NO_ORIGIN, Origin
 from eventapi.queries.history import History
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item, delete_item, restore_item, update_item
@@ -31,7 +32,9 @@ OTHER_REQUEST = IdempotencyKey(KEY.key, b"s" * 32)
 
 
 async def create(harness: JournalHarness, once: IdempotencyKey | None = KEY) -> CommandResult:
-    return await harness.journal.execute(create_item(1, Content("a title")), "request", once)
+    return await harness.journal.execute(
+        create_item(1, Content("a title")), Origin("request"), once
+    )
 
 
 def same(first: CommandResult, second: CommandResult) -> bool:
@@ -128,12 +131,12 @@ async def test_a_failed_write_leaves_the_key_free(storage: Storage) -> None:
 async def test_registrations_and_deletions_are_idempotent_too(storage: Storage) -> None:
     async with open_harness(storage) as harness:
         command = RegisterUser(profile("ann"))
-        first = await harness.journal.execute(command, "", KEY)
-        assert same(first, await harness.journal.execute(command, "", KEY))
+        first = await harness.journal.execute(command, NO_ORIGIN, KEY)
+        assert same(first, await harness.journal.execute(command, NO_ORIGIN, KEY))
         await harness.create(1)
         once = IdempotencyKey("b" * 64, b"d" * 32)
-        gone = await harness.journal.execute(delete_item(1, 1), "", once)
-        assert same(gone, await harness.journal.execute(delete_item(1, 1), "", once))
+        gone = await harness.journal.execute(delete_item(1, 1), NO_ORIGIN, once)
+        assert same(gone, await harness.journal.execute(delete_item(1, 1), NO_ORIGIN, once))
         assert (await harness.state()).position == 3
 
 
@@ -165,13 +168,13 @@ async def test_replayed_result_has_the_entity_right_after_its_event(
             await harness.register("ann")
             for number in range(3):
                 await harness.journal.execute(create_item(1, Content(f"item {number}", "text")))
-            first = await harness.journal.execute(CHANGES[change], "", KEY)
-            assert same(first, await harness.journal.execute(CHANGES[change], "", KEY))
+            first = await harness.journal.execute(CHANGES[change], NO_ORIGIN, KEY)
+            assert same(first, await harness.journal.execute(CHANGES[change], NO_ORIGIN, KEY))
             for command in later if change != "delete" else later[-1:]:
                 await harness.journal.execute(command)
-                assert same(first, await harness.journal.execute(CHANGES[change], "", KEY))
+                assert same(first, await harness.journal.execute(CHANGES[change], NO_ORIGIN, KEY))
         async with open_harness(storage) as harness:
-            assert same(first, await harness.journal.execute(CHANGES[change], "", KEY))
+            assert same(first, await harness.journal.execute(CHANGES[change], NO_ORIGIN, KEY))
 
     await run()
 
@@ -179,10 +182,10 @@ async def test_replayed_result_has_the_entity_right_after_its_event(
 async def test_a_replayed_registration_has_the_user_as_registered(storage: Storage) -> None:
     async with open_harness(storage) as harness:
         command = RegisterUser(profile("ann"))
-        first = await harness.journal.execute(command, "", KEY)
+        first = await harness.journal.execute(command, NO_ORIGIN, KEY)
         await harness.journal.execute(UpdateProfile(1, "other@example.org", "Ann"))
         await harness.journal.execute(GrantRole("ann", "auditor", "operator/root"))
-        assert same(first, await harness.journal.execute(command, "", KEY))
+        assert same(first, await harness.journal.execute(command, NO_ORIGIN, KEY))
 
 
 async def test_repeated_request_of_a_user_erased_meanwhile_is_not_found(
@@ -234,7 +237,7 @@ async def test_idempotency_records_of_large_entities_take_no_more_memory(
     async with open_harness(storage) as harness:
         await harness.register("ann")
         command = create_item(1, Content("t" * 200, "\N{GRINNING FACE}" * 5000))
-        await harness.journal.execute(command, "", KEY)
+        await harness.journal.execute(command, NO_ORIGIN, KEY)
         records = (await harness.state()).idempotency.by_key
         assert len(msgspec.msgpack.encode(records[KEY.key])) < 200
 

@@ -14,6 +14,7 @@ from eventapi.commands.sessions import EndSession, Lifetime, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
 from eventapi.journal.config import JournalConfig
+from eventapi.journal.origin import Origin
 from eventapi.testing.given import at, profile
 from eventapi.testing.items import Content, create_item, delete_item, update_item
 from events.errors import (
@@ -21,6 +22,7 @@ from events.errors import (
     LogUnavailable,
     NotFound,
     Overloaded,
+    StorageFull,
     Unauthenticated,
     UsernameTaken,
 )
@@ -44,7 +46,7 @@ async def test_one_command_is_one_event_and_one_line(storage: Storage) -> None:
 
 async def test_the_request_id_is_on_the_line(storage: Storage) -> None:
     async with open_harness(storage) as harness:
-        outcome = await harness.journal.execute(RegisterUser(profile("ann")), "request-7")
+        outcome = await harness.journal.execute(RegisterUser(profile("ann")), Origin("request-7"))
     assert outcome.record.requestid == "request-7"
     assert json.loads((await storage.lines())[0])["requestid"] == "request-7"
 
@@ -179,10 +181,10 @@ async def test_write_sees_its_own_earlier_commands(storage: Storage) -> None:
             await harness.journal.execute_all([create_item(1, Content("two")), delete_item(1, 1)])
 
 
-async def test_write_without_commands_returns_at_once(storage: Storage) -> None:
+async def test_write_without_commands_appends_no_lines(storage: Storage) -> None:
     async with open_harness(storage) as harness:
         assert await asyncio.wait_for(harness.journal.execute_all([]), 5) == []
-        assert harness.log.batches == []
+        assert not any(harness.log.batches)
 
 
 async def test_time_never_goes_backwards(storage: Storage) -> None:
@@ -333,12 +335,60 @@ async def test_write_is_refused_after_its_session_has_ended(storage: Storage) ->
         hashed = ann.entity.password_hash
         login = StartSession(1, hashed, "s", "secret", Lifetime(9_000, 9_000), Device())
         await harness.journal.execute(login)
-        await harness.journal.execute(create_item(1, Content("a")), session="s")
+        await harness.journal.execute(create_item(1, Content("a")), Origin(credential="sessions/s"))
         answers = await asyncio.gather(
             harness.journal.execute(EndSession(1, "s", "logout")),
-            harness.journal.execute(create_item(1, Content("b")), session="s"),
+            harness.journal.execute(create_item(1, Content("b")), Origin(credential="sessions/s")),
             return_exceptions=True,
         )
         assert isinstance(answers[0], CommandResult)
         assert isinstance(answers[1], Unauthenticated)
         assert (await harness.state()).position == 4
+
+
+async def test_a_check_of_the_log_writes_nothing(storage: Storage) -> None:
+    async with open_harness(storage) as harness:
+        await harness.register("ann")
+        before = await storage.lines()
+        await harness.journal.execute_all(())
+        assert await storage.lines() == before
+        assert (await harness.state()).position == 1
+        await harness.register("bob")
+    assert len(await storage.lines()) == 2
+
+
+async def test_a_check_of_the_log_shares_the_batch_of_writes(storage: Storage) -> None:
+    async with open_harness(storage) as harness:
+        await asyncio.gather(
+            harness.register("ann"), harness.journal.execute_all(()), harness.register("bob")
+        )
+        assert harness.log.batches == [2]
+
+
+@pytest.mark.parametrize("error", [StorageFull("no room"), LogUnavailable("no lock")])
+async def test_a_check_of_the_log_raises_what_a_write_would_raise(
+    storage: Storage, error: Exception
+) -> None:
+    async with open_harness(storage) as harness:
+        harness.log.error = error
+        with pytest.raises(type(error)):
+            await harness.register("ann")
+        with pytest.raises(type(error)):
+            await harness.journal.execute_all(())
+        harness.log.error = None
+        await harness.journal.execute_all(())
+    with pytest.raises(LogUnavailable):
+        await harness.journal.execute_all(())
+
+
+async def test_a_check_of_the_log_needs_a_place_in_the_queue(storage: Storage) -> None:
+    async with open_harness(storage, limits=JournalConfig(batch=1, queue=1)) as harness:
+        harness.log.hold()
+        under_way = asyncio.create_task(harness.register("ann"))
+        await harness.log.wait_until_held()
+        queued = asyncio.create_task(harness.journal.execute_all(()))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await harness.journal.execute_all(())
+        harness.log.release()
+        await asyncio.gather(under_way, queued)

@@ -52,7 +52,8 @@ class Model:
     """Names, emails and items in plain dictionaries; ids are counted."""
 
     def __init__(self) -> None:
-        self.users: dict[int, tuple[str, str]] = {}
+        self.users: dict[int, tuple[str, str, str]] = {}
+        """Name, the email address that counts, and the newest one, by number."""
         self.items: dict[int, tuple[int, str]] = {}
         self.made = 0
 
@@ -60,7 +61,8 @@ class Model:
         """Check that the state equals the dictionaries."""
         users = state.users.by_id.values()
         items = state["items"].by_id.values()
-        assert {user.id: (user.username, user.email) for user in users} == self.users
+        known = {user.id: (user.username, user.email, user.newest_email) for user in users}
+        assert known == self.users
         assert {item.id: (item.owner, item.title) for item in items} == self.items
         assert state["items"].last_id == self.made
 
@@ -154,22 +156,27 @@ class AgainstDictionary(JournalMachine):
 
     @rule(new=typed_profiles)
     def register(self, new: Profile) -> None:
-        names = {name.casefold() for name, _ in self.model.users.values()}
-        emails = {email.casefold() for _, email in self.model.users.values()}
+        names = {name.casefold() for name, _, _ in self.model.users.values()}
+        emails = {held.casefold() for _, *both in self.model.users.values() for held in both}
         free = new.username.casefold() not in names and new.email.casefold() not in emails
         assert self._was_granted(RegisterUser(new)) == free
         if free:
-            self.model.users[len(self.model.users) + 1] = (new.username, new.email)
+            self.model.users[len(self.model.users) + 1] = (new.username, new.email, new.email)
 
     @rule(user=numbers, email=emails)
     def change_email(self, user: int, email: str) -> None:
         others = {
-            held.casefold() for number, (_, held) in self.model.users.items() if number != user
+            held.casefold()
+            for number, (_, *both) in self.model.users.items()
+            for held in both
+            if number != user
         }
         free = user in self.model.users and email.casefold() not in others
         assert self._was_granted(UpdateProfile(user, email=email)) == free
         if free:
-            self.model.users[user] = (self.model.users[user][0], email)
+            name, before, _ = self.model.users[user]
+            counting = email if email.casefold() == before.casefold() else before
+            self.model.users[user] = (name, counting, email)
 
     @rule(owner=numbers, content=typed_contents)
     def create(self, owner: int, content: Any) -> None:

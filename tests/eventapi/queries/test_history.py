@@ -14,14 +14,7 @@ from msgspec.structs import replace
 
 from eventapi.queries.history import RECORDS_PER_READ, History, _runs
 from eventapi.testing.given import Happened, at, created, folded_records, records_of, registered
-from eventapi.testing.items import (
-    ITEMS,
-    Content,
-    ContentChanges,
-    ItemDeleted,
-    ItemRestored,
-    ItemUpdated,
-)
+from eventapi.testing.items import ITEMS, ContentChanges, ItemDeleted, ItemUpdated
 from eventapi.testing.sample_log import Written, key_of, write
 from eventapi.testing.strategies import sound_histories
 from events.errors import Invalid, Overloaded
@@ -83,6 +76,7 @@ async def test_past_state_equals_a_fold_up_to_the_position(
         assert found == {
             number: then["items"].by_id[number] for number in then["items"].by_owner[user.id]
         }
+        assert {one.id for one in items if state["items"].existed(one, position)} == found.keys()
         for item in items:
             life = await life_of(past, item, state)
             subject = f"items/{item.id}"
@@ -179,42 +173,8 @@ def versions(*changes: Any, size: int = 1) -> list[Happened]:
     return [*start, *(("items/1", ItemUpdated(personal=change)) for change in changes * size)]
 
 
-BOTH = ContentChanges(title="both", description="of them")
 TITLE = ContentChanges(title="title")
-RESTORED: Happened = ("items/1", ItemRestored(3, personal=Content("back", "again")))
 DELETED: Happened = ("items/1", ItemDeleted())
-
-
-@pytest.mark.parametrize(
-    ("last", "most"),
-    [
-        ([("items/1", ItemUpdated(personal=BOTH))], 2),
-        ([RESTORED], 2),
-        ([DELETED], 2),
-        ([("items/1", ItemUpdated(personal=BOTH)), ("items/1", ItemUpdated(personal=TITLE))], 6),
-        ([RESTORED, *[("items/1", ItemUpdated(personal=TITLE))] * 5], 20),
-    ],
-)
-async def test_past_item_is_read_back_to_its_last_complete_content(
-    last: list[Happened], most: int
-) -> None:
-    written = write(versions(TITLE, size=500) + last)
-    past, log = past_of(written)
-    state = folded_records(written.records)
-    item = state["items"].find(1)
-    assert item is not None
-    then = await past.entities_at(state.position, [item], state["items"])
-    assert then.get(1) == state["items"].by_id.get(1)
-    assert log.lines_read <= most
-
-
-async def test_control_changes_of_one_field_are_all_read() -> None:
-    written = write(versions(TITLE, size=500))
-    past, log = past_of(written)
-    state = folded_records(written.records)
-    then = await past.entities_at(state.position, [state["items"].by_id[1]], state["items"])
-    assert then == {1: state["items"].by_id[1]}
-    assert log.lines_read > 500
 
 
 async def test_long_history_is_read_a_few_lines_at_a_time() -> None:
@@ -235,6 +195,26 @@ async def test_long_history_is_read_a_few_lines_at_a_time() -> None:
         return found
 
     assert await most() <= 65
+
+
+async def test_past_states_of_one_caller_take_one_place() -> None:
+    """The others find a place, and do not wait for all states of that caller."""
+    past, _ = past_of(write([registered(1, "ann")]))
+    order: list[int] = []
+
+    async def read(caller: int) -> None:
+        async with past.state_at(1, caller):
+            order.append(caller)
+            await asyncio.sleep(0)
+
+    others = list(range(2, 9))
+    await asyncio.gather(*(read(1) for _ in range(32)), *map(read, others))
+    assert (order.count(1), sorted(order[:8])) == (32, [1, *others])
+    answers = await asyncio.gather(*(read(1) for _ in range(33)), return_exceptions=True)
+    assert [type(one) for one in answers if one is not None] == [Overloaded]
+    answers = await asyncio.gather(*map(read, range(1, 10)), return_exceptions=True)
+    assert [type(one) for one in answers if one is not None] == [Overloaded]
+    assert not past._callers
 
 
 async def test_caller_reads_once_at_a_time_and_few_callers_at_once() -> None:

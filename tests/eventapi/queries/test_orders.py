@@ -164,7 +164,6 @@ def test_numbers_backwards_are_those_of_a_reversed_copy(
 def test_rows_begin_behind_a_cursor_also_if_its_row_is_gone() -> None:
     every, key = items(9), key_of("-title")
     ordered = sorted(every, key=key)
-    rows = Rows(ordered[:3] + ordered[4:], lambda entity: entity, key)
-    assert rows.behind(None) == 0
-    assert [rows.behind(key(one)) for one in ordered] == [1, 2, 3, 3, 4, 5, 6, 7, 8]
-    assert rows.part(rows.behind(key(ordered[3])), 4) == ordered[4:5]
+    rows = Rows(ordered[:3] + ordered[4:], lambda entity: entity)
+    assert [rows.behind(key(one), key) for one in ordered] == [1, 2, 3, 3, 4, 5, 6, 7, 8]
+    assert rows.part(rows.behind(key(ordered[3]), key), 4) == ordered[4:5]

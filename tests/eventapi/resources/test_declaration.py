@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -23,6 +23,19 @@ class Flat(msgspec.Struct):
     """A Struct."""
 
     a: int
+
+
+class Coded(msgspec.Struct):
+    """A Struct that runs code."""
+
+    a: int
+
+    def __post_init__(self) -> None:
+        """Do nothing."""
+
+
+def post_init(self: Any) -> None:
+    """Do nothing."""
 
 
 class Node(msgspec.Struct):
@@ -235,6 +248,33 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"unique": (Global("a"),)},
         "a: a list, dict or Struct cannot be unique; remove it from `unique`",
     ),
+    "unique of nothing": (
+        {"a": str},
+        {"unique": ((),)},
+        "unique has (); name a field, or a tuple of fields",
+    ),
+    "unique number": ({"a": str}, {"unique": (5,)}, "unique has 5; name a field, or a tuple of fi"),
+    "code at each replay": (
+        {"a": str},
+        {"__post_init__": post_init},
+        "__post_init__: it is not possible, because a replay runs no code; limit the fields with "
+        "Meta, and remove it",
+    ),
+    "code of a Struct": (
+        {"a": list[Coded]},
+        {},
+        "a: Coded: __post_init__: it is not possible, because a replay runs no code; ",
+    ),
+    "too long for a line": (
+        {"b": str, "a": Literal.__getitem__(tuple(f"{number:05}" for number in range(9_000)))},
+        {},
+        "a: the JSON Schema of the class has 72,",
+    ),
+    "action and field": (
+        {"pay": (str, act)},
+        {},
+        "pay: it is a field and an action; rename one of both",
+    ),
     "access of nobody": (
         {"a": str},
         {"access": Access(read="Nobody")},
@@ -263,7 +303,6 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"updated": act},
         "updated: an action cannot have this name; use another one",
     ),
-    "action of a path": ({"a": str}, {"history": act}, "history: an action cannot have this name"),
     "positional parameter": (
         {"a": str},
         {"pay": positional},
@@ -289,7 +328,35 @@ def test_bad_declaration_is_one_line_with_class_field_and_cure(case: str) -> Non
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("name", ["User", "Session", "Log", "Schema", "Ünit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("access", "collection", "renamed", "shareable", "unique", "upcast"),
+        *("created", "updated", "deleted", "restored", "shared", "unshared", "acted"),
+        *("events", "history", "restore", "shares"),
+    ],
+)
+def test_action_of_a_name_that_is_taken_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        declared("Invoice", {"a": str}, **{name: act})
+    text = str(caught.value.message.text)
+    assert text == f"Invoice: {name}: an action cannot have this name; use another one"
+
+
+TAKEN = [
+    *("User", "Session", "Schema", "Log", "Security", "Audit", "Webhook", "Key", "Projections"),
+    *("Batch", "Mail", "Users", "Sessions", "Schemas", "Webhooks", "Keys"),
+]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_collection_that_is_taken_is_refused(name: str) -> None:
+    collection = name.lower()
+    with pytest.raises(ConfigurationError, match=f"collection = '{collection}' is not possible"):
+        declared("Thing", {"a": str}, collection=collection)
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "Ünit"])
 def test_class_name_that_is_taken_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be the name of a kind; rename the class"):
         declared(name, {"a": str}, collection="things")

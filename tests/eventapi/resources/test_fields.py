@@ -11,9 +11,11 @@ from uuid import UUID
 import msgspec
 import pytest
 from msgspec import Meta
+from msgspec.structs import astuple
 
 from eventapi.resources import Clear
 from eventapi.resources.declared import Declared
+from eventapi.resources.fields import as_declared
 from events.errors import Fault, Invalid
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary
@@ -32,6 +34,12 @@ class Part(msgspec.Struct, rename="camel"):
     part_name: Annotated[str, Meta(min_length=1)]
     made_at: dt.datetime | None = None
     colors: list[Color] = []
+
+
+class Whole(msgspec.Struct):
+    """A Struct without limits, of one with limits."""
+
+    parts: list[Part]
 
 
 CET = dt.timezone(dt.timedelta(hours=1))
@@ -78,7 +86,7 @@ def test_every_type_of_field_survives_the_log(kind: Any, is_clear: bool) -> None
     sealed, clear = resource.contents(values)
     event = resource.type.created(1, clear=clear, personal=sealed)
     assert decoded(resource, event) == (sealed, clear)
-    assert getattr(clear if is_clear else sealed, "a") == VALUES[kind]  # noqa: B009
+    assert as_declared(getattr(clear if is_clear else sealed, "a")) == VALUES[kind]  # noqa: B009
 
 
 @pytest.mark.parametrize("kind", VALUES, ids=str)
@@ -160,6 +168,36 @@ def test_older_values_beyond_a_limit_are_read(kind: Any, value: Any) -> None:
     decode = Vocabulary([resource.type]).decoders["thing.created"].personal
     assert decode is not None
     assert decode(msgspec.json.encode({"a": value})).a == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Part, {"partName": ""}),
+        (list[Part], [{"partName": ""}]),
+        (dict[str, Part | None], {"x": {"partName": ""}}),
+        (Whole, {"parts": [{"partName": ""}]}),
+    ],
+    ids=str,
+)
+def test_older_values_of_a_struct_beyond_a_limit_are_read(kind: Any, value: Any) -> None:
+    resource = declared("Thing", {"a": kind})
+    assert resource.rules.faults({"a": value})
+    decode = Vocabulary([resource.type]).decoders["thing.created"].personal
+    assert decode is not None
+    found = decode(msgspec.json.encode({"a": value})).a
+    again = msgspec.json.decode(msgspec.json.encode(found), type=resource.type.fields[0].type)
+    assert again == found
+
+
+def test_an_action_gets_the_structs_of_the_declaration() -> None:
+    resource = declared("Thing", {"a": Whole, "b": list[Part]})
+    whole = Whole([Part("x", NOON)])
+    content, _ = resource.contents({"a": whole, "b": [Part("y")]})
+    assert content is not None
+    value: Any = resource.value_of(resource.type.entity(1, *astuple(content), 1, "", "", 1))
+    assert value == resource.cls(a=whole, b=[Part("y")])
+    assert type(value.a.parts[0]) is Part
 
 
 def test_two_fields_can_have_the_same_struct() -> None:

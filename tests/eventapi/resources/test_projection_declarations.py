@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,6 +63,14 @@ def untyped(self, caller, *, month) -> None:  # type: ignore[no-untyped-def]
     pass
 
 
+def with_as_of(self: Projection, caller: Caller, *, as_of: str) -> None:
+    pass
+
+
+def with_list(self: Projection, caller: Caller, *, months: list[str]) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("members", "fault"),
     [
@@ -75,6 +84,8 @@ def untyped(self, caller, *, month) -> None:  # type: ignore[no-untyped-def]
         ({"apply": waiting}, "apply: it cannot be async"),
         ({"query": positional}, "query: month must be a keyword parameter with a type"),
         ({"query": untyped}, "query: month must be a keyword parameter with a type"),
+        ({"query": with_as_of}, "query: as_of: every query has this already; use another name"),
+        ({"query": with_list}, "query: months: a query string cannot have a list, dict or Struct"),
         ({"name": "Two Words"}, "name = 'Two Words' is not possible"),
         ({"name": "sales\n"}, "is not possible"),
     ],
@@ -118,6 +129,41 @@ def test_parameters_are_converted_from_the_query_string() -> None:
         ("/year", "query"),
         ("/month", "query"),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("k", text) for text in ("1e3", "1.0", "null", "+1", "01", "")),
+        *(("at", text) for text in ("5", "0", "2026-01-01T00:00:00")),
+        *(("real", text) for text in ("nan", "1e999")),
+        ("paid", "1"),
+    ],
+)
+def test_parameters_are_as_strict_as_filters(name: str, text: str) -> None:
+    class Sums(Broken):
+        def query(  # type: ignore[override]  # another route
+            self,
+            caller: Caller,
+            *,
+            k: int | None = None,
+            at: datetime | None = None,
+            real: float = 0,
+            paid: bool = True,
+        ) -> None:
+            pass
+
+    declared = Registry([Sums]).projections["sums"]
+    good = {"k": "1000", "at": "2026-01-01T00:00:00Z", "real": "1e3", "paid": "false"}
+    assert msgspec.structs.asdict(declared.parse(good)) == {
+        "k": 1000,
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "real": 1e3,
+        "paid": False,
+    }
+    with pytest.raises(Invalid) as found:
+        declared.parse({**good, name: text})
+    assert [(one.pointer, one.where) for one in found.value.faults] == [(f"/{name}", "query")]
 
 
 def test_a_module_may_have_projections_only(

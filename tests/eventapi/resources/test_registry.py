@@ -46,6 +46,14 @@ SHOP = """
 """
 
 
+BAD_PATTERN = """
+from typing import Annotated
+from msgspec import Meta
+from eventapi.resources import Resource
+class Part(Resource): name: str; code: Annotated[str, Meta(pattern="(")]
+"""
+
+
 def test_modules_of_the_working_directory_are_imported(modules: Path) -> None:
     write(modules, "shop_one", SHOP)
     write(
@@ -55,6 +63,16 @@ def test_modules_of_the_working_directory_are_imported(modules: Path) -> None:
     assert list(registry.by_collection) == ["items", "invoices", "products", "contacts"]
     assert {"invoice", "product", "contact", "item"} == registry.vocabulary.kinds.keys()
     assert list(registry.by_collection["contacts"].names) == ["number", "a"]
+
+
+@pytest.mark.parametrize("names", [("shop_two", "shop_two"), ("shop_two", "shop_three")])
+def test_a_module_or_class_that_is_named_twice_counts_once(
+    modules: Path, names: tuple[str, ...]
+) -> None:
+    write(modules, "shop_two", dedent(SHOP) + "Bill = Invoice\n")
+    write(modules, "shop_three", "from shop_two import *\n\nclass Contact(Invoice):\n    a: int\n")
+    registry = load_registry(names)
+    assert list(registry.by_collection)[:3] == ["items", "invoices", "products"]
 
 
 def test_without_modules_there_are_only_items() -> None:
@@ -73,6 +91,15 @@ def test_without_modules_there_are_only_items() -> None:
             "the module 'bad' imports 'missing_library', which is not there",
         ),
         ("1 / 0", "the module 'bad' cannot be imported: ZeroDivisionError: division by zero"),
+        (
+            BAD_PATTERN,
+            "the module 'bad' cannot be imported: error: missing ), unterminated subpattern at "
+            "position 0 (bad.py, line 5, in Part)",
+        ),
+        (
+            f"from __future__ import annotations\n{BAD_PATTERN}",
+            "Part: code: missing ), unterminated subpattern at position 0; use another type or lim",
+        ),
         ("def", "the module 'bad' cannot be imported: SyntaxError: "),
         ("a = 1", "the module 'bad' declares no subclass of Resource"),
         (

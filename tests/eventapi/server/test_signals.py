@@ -283,6 +283,7 @@ def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path, workers: int
     """SIGHUP would restart it, and it would keep running unseen."""
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The tests may run under nohup.
         os.chdir(tmp_path)
         command = [*script(tmp_path, SERVES), *serving(workers)]
         os.execve(command[0], command, clean_environment())  # noqa: S606
@@ -299,7 +300,7 @@ LOST_OUTPUT = """\
 import eventapi.cli.serve
 from eventapi.cli.main import main
 
-def announce(settings, listening):
+def announce(*_):
     raise OSError(5, "Input/output error")
 
 eventapi.cli.serve._announce = announce

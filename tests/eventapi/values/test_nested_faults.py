@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from eventapi.values.validation import RULE, faults_of
+from eventapi.values.explanations import RULE
+from eventapi.values.validation import faults_in_json, faults_of
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,7 +39,7 @@ class Outer(msgspec.Struct):
         ({"inner": {"code": "x"}}, "/inner/code", "must begin with a"),
         ({"inners": [{}, {"size": "x"}]}, "/inners/1/size", "must be m or s"),
         ({"inners": [{}, {"more": 1}]}, "/inners/1/more", "is not known here"),
-        ({"by_name": {"one": {"size": "x"}}}, "/by_name/.../size", "must be m or s"),
+        ({"by_name": {"one": {"size": "x"}}}, "/by_name/one/size", "must be m or s"),
     ],
 )
 def test_a_nested_fault_names_its_place_and_its_rule(
@@ -69,3 +70,60 @@ class Moments(msgspec.Struct):
 def test_a_text_of_another_form_gets_a_fault_that_names_the_form(name: str, detail: str) -> None:
     (fault,) = faults_of({name: "another form"}, Moments)
     assert (fault.pointer, fault.detail) == (f"/{name}", detail)
+
+
+class Priced(msgspec.Struct, forbid_unknown_fields=True):
+    """Decimal numbers in containers, and beside numbers."""
+
+    price: Decimal | None = None
+    prices: list[Decimal] = []
+    by_name: dict[Annotated[str, Meta(max_length=3)], Decimal] = {}
+    either: Decimal | int = 0
+    lines: Annotated[list[Inner], Meta(max_length=2)] = []
+    names: Annotated[dict[str, int], Meta(max_length=1)] = {}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            {"prices": ["x", "1", 2], "by_name": {"~/b": 1.5, "long": "2"}, "price": 5},
+            {
+                "/price": "must be a decimal number as a string, not a number",
+                "/prices/0": "must be a decimal number as a string",
+                "/prices/2": "must be a decimal number as a string, not a number",
+                "/by_name/~0~1b": "must be a decimal number as a string, not a number",
+                "/by_name/long": "has a name that must have at most 3 characters",
+            },
+        ),
+        (
+            {"lines": [{"size": "x", "more": 1}, 5, {"code": "b"}]},
+            {
+                "/lines": "must have at most 2 elements",
+                "/lines/0/size": "must be m or s",
+                "/lines/0/more": "is not known here",
+                "/lines/1": "must be an object, not a whole number",
+                "/lines/2/code": "must begin with a",
+            },
+        ),
+        (
+            {"names": {"a": "1", "b": None}},
+            {
+                "/names": "must have at most 1 member",
+                "/names/a": "must be a whole number, not a string",
+                "/names/b": "must be a whole number, not null",
+            },
+        ),
+        ({"price": "5", "prices": ["-1.50"], "either": 5, "lines": [{}, {}]}, {}),
+    ],
+)
+def test_every_fault_at_any_depth_is_reported_once(
+    value: dict[str, Any], expected: dict[str, str]
+) -> None:
+    for faults in (
+        faults_of(value, Priced),
+        faults_in_json(msgspec.json.encode(value), Priced),
+    ):
+        found = {fault.pointer: fault.detail for fault in faults}
+        assert found == expected
+        assert len(found) == len(faults)

@@ -67,3 +67,9 @@ def test_space_is_accepted_for_the_plus_of_a_point(text: str, point: int | str) 
 def test_control_other_spaces_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="time"):
         parse_point(text)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-01", "9999-12-31T23:59:59-23:59", "-1", ""])
+def test_what_is_no_point_of_the_log_is_refused_with_both_kinds(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^.* is neither a position nor an RFC 3339 time$"):
+        parse_point(text)

@@ -116,6 +116,19 @@ async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
     assert all(position % 5 == 0 for position in seen)
 
 
+@pytest.mark.parametrize("count", [0, 3])
+async def test_an_append_of_no_lines_changes_nothing(open_log: Open, count: int) -> None:
+    log = await open_log()
+    lines = await append(log, count) if count else []
+    async with log.exclusive(1) as appender:
+        before = appender.head
+        appender.keep_reserve()
+        await appender.append((), before)
+        assert (appender.head, log.position) == (before, count)
+    lines = [*lines, *await append(log, 2)]
+    assert await read_all(log) == await read_all(await open_log()) == lines
+
+
 async def test_the_lock_excludes_every_other_appender_until_its_timeout(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
     async with log.exclusive(1):

@@ -369,3 +369,29 @@ def test_only_a_checkpoint_of_this_log_can_be_cosigned(folder: Path) -> None:
 def test_the_memory_adapter_signs_once_per_size() -> None:
     signer = Checkpoints(Tree(LongLog(5)), MemorySigning())
     assert asyncio.run(signer.current()) == asyncio.run(signer.current())
+
+
+def test_a_statement_is_signed_with_the_key_of_the_checkpoints(folder: Path) -> None:
+    async def attested() -> None:
+        signing = checkpoints(folder, 3)
+        with pytest.raises(SigningSuspended):
+            await signing.attest("{}")  # There is no key yet.
+        await signing.current()
+        signature = await signing.attest("{}")
+        assert (await signing.verifier()).verify(Note("{}", [signature]))
+
+    asyncio.run(attested())
+
+
+def test_no_statement_is_signed_while_no_checkpoint_is(folder: Path) -> None:
+    sign(folder, 500)
+
+    with pytest.raises(SigningSuspended, match="that covers 500 events"):
+        asyncio.run(checkpoints(folder, 400).attest("{}"))
+
+
+def test_a_statement_cannot_be_a_checkpoint(folder: Path) -> None:
+    text = sign(folder, 3).text
+
+    with pytest.raises(AssertionError):
+        asyncio.run(checkpoints(folder, 3).attest(text))

@@ -19,6 +19,7 @@ from events.transparency.merkle import (
     root_from_inclusion,
     root_of,
     split,
+    uncovered_ranges,
 )
 
 LEAVES = [leaf_hash(bytes([number])) for number in range(200)]
@@ -97,3 +98,31 @@ def test_a_consistency_proof_is_valid_for_its_roots_only(one: int, other: int) -
     for at in range(len(proof)):
         broken = [*proof[:at], bytes(32), *proof[at + 1 :]]
         assert not is_consistent(old, size, before, after, broken)
+
+
+@given(
+    st.integers(1, len(LEAVES)).flatmap(
+        lambda size: st.tuples(st.just(size), st.sets(st.integers(0, size - 1)))
+    )
+)
+def test_leaves_and_the_subtrees_between_them_make_the_root(case: tuple[int, set[int]]) -> None:
+    size, indexes = case
+    ranges = list(uncovered_ranges(sorted(indexes), size))
+
+    parts = {(index, index + 1): LEAVES[index] for index in indexes}
+    parts |= {(start, end): mth(LEAVES[start:end]) for start, end in ranges}
+
+    def root(start: int, end: int) -> bytes:
+        if (start, end) in parts:
+            return parts.pop((start, end))
+        middle = start + split(end - start)
+        return node_hash(root(start, middle), root(middle, end))
+
+    assert ranges == sorted(ranges)
+    assert root(0, size) == mth(LEAVES[:size])
+    assert parts == {}
+
+
+def test_nothing_is_between_the_leaves_of_a_whole_tree() -> None:
+    assert list(uncovered_ranges(range(100), 100)) == []
+    assert list(uncovered_ranges([], 100)) == [(0, 100)]

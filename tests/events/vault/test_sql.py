@@ -142,6 +142,7 @@ async def test_a_destroyed_key_leaves_the_file_of_the_table(
     assert is_kept()
 
 
+@pytest.mark.long
 async def test_control_a_deleted_row_leaves_the_key_in_the_file(
     server: Server, url: str, cleanup: AsyncExitStack
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,17 @@ from msgspec.structs import replace
 
 from events.codec import decode, encode
 from events.errors import UnknownEvent
+from events.log.memory import MemoryLog
+from events.log.port import Head
 from events.record import GENESIS, Event, Record
+from events.sealing import Keyring
+from events.vault.memory import MemoryVault
 from events.verification.report import Report
 from events.verification.verify import verify
 from events.vocabulary.resources import Field, ResourceType
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary
+from projections.replay import replay
 from tests.events.log_helpers import SOURCE, TIME, file_bytes, keyring
 
 KEYS = {"users/1": bytes(32)}
@@ -162,3 +168,38 @@ def test_version_of_a_declaration_may_differ() -> None:
     again = ("schemas/bills", replace(event, version=2))
     records = decode(lines_of([*OLD, again, bill(V1, 9)]), keyring("users/1"), Vocabulary([V1]))
     assert records[-1].event == bill(V1, 9)[1]
+
+
+@sizes
+@pytest.mark.parametrize("first", range(1, 9))
+def test_an_event_before_the_declaration_of_its_kind_is_unknown(
+    tmp_path: Path, segment_bytes: int, first: int
+) -> None:
+    """As for a replay, and in whichever segment the declaration is."""
+    bills = [bill(V1, number) for number in range(1, 9)]
+    story = [*bills[:first], declared(V1), *bills[first:]]
+    path = tmp_path / "events.jsonl"
+    lines = lines_of(story)
+    path.write_bytes(file_bytes(lines))
+
+    report = verify(path, vocabulary=Vocabulary(), processes=1, segment_bytes=segment_bytes)
+
+    assert [one.position for one in report.findings] == [*range(1, first + 1)]
+    assert {one.kind for one in report.findings} == {"unknown-event"}
+    assert report.findings[0].detail == "position 1: event type 'bill.created' is unknown"
+    assert report.findings[0].offset == 0
+    assert report.lines == len(story)
+    assert not report.ok
+    log = MemoryLog(lines, Head(len(lines), bytes.fromhex(lines[-1][-66:-2].decode())))
+    with pytest.raises(UnknownEvent, match=r"^position 1: event type 'bill.created' is unknown$"):
+        asyncio.run(replay(log, Keyring(), MemoryVault(), Vocabulary()))
+
+
+@sizes
+def test_a_kind_that_is_declared_in_an_earlier_segment_is_known(
+    tmp_path: Path, segment_bytes: int
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(file_bytes(lines_of(OLD)))
+    report = verify(path, vocabulary=Vocabulary(), processes=1, segment_bytes=segment_bytes)
+    assert (report.findings, report.lines) == ([], len(OLD))

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from eventapi.resources import Clear, Global, action
 from eventapi.resources.declared import Declared
+from events.vocabulary.compatibility import changed_defaults
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import contradictions
 from tests.eventapi.resources.declaring import declared
@@ -63,6 +64,11 @@ def pay(self: Any) -> Any:
 def invoice(fields: Mapping[str, Any], **members: Any) -> Declared:
     """A declaration of the kind ``invoice``."""
     return declared("Invoice", fields, **members)
+
+
+def declaration_of(resource: Declared) -> SchemaDeclared:
+    """The declaration of a kind, as it is read from a log."""
+    return msgspec.json.decode(msgspec.json.encode(resource.type.declaration), type=SchemaDeclared)
 
 
 def faults(old: Declared, new: Declared) -> list[str]:
@@ -267,6 +273,70 @@ def test_new_unique_values_are_refused(old: Any, new: Any, name: str) -> None:
     assert fault == (
         f"{name}: it is unique now, and values in the log may not be; leave `unique` as it was, "
         "or add an upcast"
+    )
+
+
+class OtherAddress(msgspec.Struct):
+    """An address with another default."""
+
+    street: str
+    country: str = "DE"
+
+
+DEFAULTS: Mapping[str, tuple[list[dict[str, Any]], list[str]]] = {
+    "of a field that was always there": ([{"a": (str, "x")}, {"a": (str, "y")}], []),
+    "of a new field": ([{"a": str}, {"a": str, "b": (str, "x")}], []),
+    "of a field added later": (
+        [{"a": str}, {"a": str, "b": (str, "x")}, {"a": str, "b": (str, "y")}],
+        ["b"],
+    ),
+    "and back again": (
+        [
+            {"a": str},
+            {"a": str, "b": (str, "x")},
+            {"a": str, "b": (str, "y")},
+            {"a": str, "b": (str, "x")},
+        ],
+        [],
+    ),
+    "of a member added later": (
+        [{"a": list[Address]}, {"a": list[LongerAddress]}, {"a": list[OtherAddress]}],
+        ["a.country"],
+    ),
+    "of a member in a dict": (
+        [
+            {"a": dict[str, Address | None]},
+            {"a": dict[str, LongerAddress | None]},
+            {"a": dict[str, OtherAddress | None]},
+        ],
+        ["a.country"],
+    ),
+    "of a member of a field that is new itself": (
+        [
+            {"b": int},
+            {"b": int, "a": (LongerAddress | None, None)},
+            {"b": int, "a": (OtherAddress | None, None)},
+        ],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEFAULTS)
+def test_a_default_that_older_events_are_read_with_stays(case: str) -> None:
+    versions, names = DEFAULTS[case]
+    *olds, new = [declaration_of(invoice(fields)) for fields in versions]
+    found = changed_defaults(olds, new, {})
+    assert [one.partition(":")[0] for one in found] == names
+
+
+def test_a_new_name_of_a_field_hides_no_changed_default() -> None:
+    olds = [invoice({"a": str}), invoice({"a": str, "b": (str, "x")})]
+    new = invoice({"a": str, "c": (str, "y")}, renamed={"b": "c"})
+    (fault,) = changed_defaults([*map(declaration_of, olds)], declaration_of(new), {"b": "c"})
+    assert fault == (
+        'c: the default was "x", and older events without the field are read with it; '
+        "give it this default again"
     )
 
 

@@ -80,8 +80,8 @@ def test_control_without_the_upcast_old_events_are_unreadable() -> None:
 def test_closed_seal_of_an_old_event_can_be_opened_later() -> None:
     records = decode(OLD, NO_KEYS, Vocabulary([TODAY]))
     assert isinstance(records[0].event.personal, str)  # type: ignore[attr-defined]  # created
-    for record in records:
-        open_seal(record, KEYS, Vocabulary([TODAY]))
+    for record, line in zip(records, OLD, strict=True):
+        open_seal(record, line, KEYS, Vocabulary([TODAY]))
     assert [record.event for record in records] == list(UPCAST)
 
 

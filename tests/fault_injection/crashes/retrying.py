@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
 import msgspec
 
-from tests.end_to_end.client import Answer, BrokenError, Connection
 from tests.end_to_end.history import Kind, Operation, Outcome
+from tests.end_to_end.persistent import PersistentConnection
 from tests.end_to_end.workload import Account, Load, method_and_path, record_answer
-
-PAUSE_SECONDS = 0.05
-PATIENCE_SECONDS = 300.0
-
-_RETRY_STATUSES = {409, 503, 507}
-"""Statuses after which the same request is sent again."""
 
 
 class RetryTotals(msgspec.Struct):
@@ -31,11 +24,10 @@ class RetryingClient:
 
     def __init__(self, name: str, load: Load, account: Account, retried: RetryTotals) -> None:
         self._name = name
-        self._port = load.ports[0]
         self._log = load.log
         self._account = account
         self._retried = retried
-        self._connection: Connection | None = None
+        self._connection = PersistentConnection(lambda: load.ports[0], account.authorization)
         self._count = 0
 
     async def run(self, is_over: Callable[[], bool]) -> None:
@@ -46,7 +38,7 @@ class RetryingClient:
                 await self._write(Kind.PATCH, created.item)
                 await self._write(Kind.DELETE, created.item)
         finally:
-            self._disconnect()
+            self._connection.close()
 
     async def _write(self, kind: Kind, item: int) -> Operation:
         """Send a write until it is answered, and record it as one operation."""
@@ -60,37 +52,12 @@ class RetryingClient:
         operation.outcome = Outcome.UNKNOWN
         operation.start = time.monotonic_ns()
         self._retried.operations.append(operation)
-        answer = await self._send_until_answered(operation, time.monotonic() + PATIENCE_SECONDS)
+        repeats = self._connection.repeats
+        method, path = method_and_path(operation)
+        answer = await self._connection.send(method, path, operation.changes or None, name)
+        operation.worker = self._connection.worker
+        self._retried.repeats += self._connection.repeats - repeats
         operation.end = time.monotonic_ns()
         operation.log_size = self._log.stat().st_size
         record_answer(operation, answer)
         return operation
-
-    async def _send_until_answered(self, operation: Operation, deadline: float) -> Answer:
-        method, path = method_and_path(operation)
-        headers = {
-            "Authorization": self._account.authorization,
-            "X-Request-ID": operation.requestid,
-            "Idempotency-Key": f'"{operation.requestid}"',
-        }
-        while time.monotonic() < deadline:
-            try:
-                if self._connection is None:
-                    self._connection = await Connection.open(self._port)
-                operation.worker = self._connection.worker
-                answer = await self._connection.request(
-                    method, path, operation.changes or None, headers
-                )
-            except (OSError, BrokenError):
-                self._disconnect()
-            else:
-                if answer.status not in _RETRY_STATUSES:
-                    return answer
-            self._retried.repeats += 1
-            await asyncio.sleep(PAUSE_SECONDS)
-        raise TimeoutError(f"no answer in {PATIENCE_SECONDS} s to {operation}")
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None

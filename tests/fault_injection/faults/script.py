@@ -21,6 +21,7 @@ from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import Runtime
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
+from eventapi.journal.origin import Origin
 from eventapi.testing.given import at, profile
 from eventapi.testing.items import ITEMS, Content, create_item, delete_item, update_item
 from events.errors import EventapiError
@@ -135,7 +136,7 @@ async def perform(directory: Path, writes: Sequence[Sequence[Command]], report: 
 async def _write(journal: Journal, name: str, commands: Sequence[Command], report: Report) -> None:
     report(f"sent {name} {len(commands)}")
     try:
-        outcomes = await journal.execute_all(commands, name)
+        outcomes = await journal.execute_all(commands, Origin(name))
     except EventapiError as error:
         report(f"refused {name} {type(error).__name__}")
     else:

@@ -170,8 +170,8 @@ async def revoke_on_a_full_disk(disk: Path, workers: EveryWorker) -> None:
             assert await act(workers, user) == 204
             found = [await workers.statuses(token) for token in (user.headers, user.other)]
             assert found == [{401} if is_ended else {200} for is_ended in ended], act
-            answer = await workers.send("POST", "/items", {"title": "no room"}, flooder.headers)
-            assert answer.status == 507
+            # A database that removes its journal may have freed a block.
+            await workers.fill(flooder, item)
         erased = {f"users/{number}" for number in range(1, 9)} - set(
             await read_keys(disk / "vault.sqlite")
         )

@@ -46,7 +46,7 @@ def test_worker_stopped_with_the_lock_blocks_writes_only(data: Path) -> None:
             stopped, other = await user.at_each_worker(server)
             assert (await other.write("before")).status == 200
             calls = data.with_name("calls")
-            with traced(stopped.worker, calls, *STOP_AT_THE_SYNC):
+            with traced(stopped.worker, calls, *STOP_AT_THE_SYNC, only=server.log):
                 blocked = asyncio.create_task(stopped.write("blocked"))
                 try:
                     await until_stopped(calls)

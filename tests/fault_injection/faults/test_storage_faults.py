@@ -73,7 +73,7 @@ def test_full_disk_refuses_writes_answers_reads_and_recovers_by_itself(tmp_path:
             assert await user.titles() == acknowledged
             return acknowledged
 
-    with memory_disk(tmp_path / "disk", "4m") as disk:
+    with memory_disk(tmp_path / "disk", "16m") as disk:
         with Server(disk, 2, by_serve) as server:
             workers = server.worker_pids()
             acknowledged = asyncio.run(run(server))

@@ -13,19 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from eventapi.configuration.settings import Settings
+from events.database.tables import METADATA
 from events.errors import EventapiError
 from tests.eventapi.cli.running import invoke
 from tests.fault_injection.restores.judge import Judge
 from tests.fault_injection.restores.serving import serve
 from tests.servers.postgresql import PostgreSQL
 
-TABLES = (
-    "eventapi_events",
-    "eventapi_head",
-    "eventapi_keys",
-    "eventapi_erased",
-    "eventapi_signing",
-)
+TABLES = tuple(METADATA.tables)
 
 instances = st.sampled_from(["1", "2"])
 picks = st.integers(0, 30)

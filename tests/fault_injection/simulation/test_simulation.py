@@ -23,7 +23,7 @@ RARE_BUG_SEEDS = {
     "sync only the directories one made": MANY_SEEDS,
     "forget that lines stand together": range(1500, 2000),
     "trust the cache of the dead": MANY_SEEDS,
-    "refuse a batch with a hole": range(800, 1200),
+    "refuse a batch with a hole": range(1200, 1600),
     "do not sync what was cleaned up": range(400, 800),
     "do not check a snapshot's sum": MANY_SEEDS,
     "use a snapshot newer than the keys": MANY_SEEDS,

@@ -12,6 +12,7 @@ from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import CommandResult, Runtime
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
+from eventapi.journal.origin import Origin
 from eventapi.tasks.snapshots import run_snapshots
 from eventapi.testing.items import ITEMS
 from events.errors import (
@@ -267,10 +268,10 @@ class World:
 
     async def execute(self, journal: Journal, request: ClientRequest) -> list[CommandResult]:
         """Execute the commands of a request; after an erasure, destroy the key."""
-        requestid = str(request.number)
+        origin = Origin(str(request.number))
         if request.idempotency is not None:
-            return [await journal.execute(request.commands[0], requestid, request.idempotency)]
-        outcomes = await journal.execute_all(request.commands, requestid)
+            return [await journal.execute(request.commands[0], origin, request.idempotency)]
+        outcomes = await journal.execute_all(request.commands, origin)
         if isinstance(request.commands[0], Erase):
             await self.destroy_key(request.user)
         return outcomes

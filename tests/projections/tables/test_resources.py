@@ -195,6 +195,13 @@ def test_erasure_frees_the_unique_values_of_its_user_only() -> None:
     assert table.unique == {(0, 2, ("A-1", 2026)): 2}
 
 
+def test_checksum_covers_the_index_of_unique_values() -> None:
+    state, other = (folded(ANN, created(1, 1)) for _ in range(2))
+    assert state.checksum() == other.checksum()
+    other["invoices"].unique.clear()
+    assert state.checksum() != other.checksum()
+
+
 # Shares
 
 
@@ -225,6 +232,22 @@ def test_shares_outlive_a_deletion_and_hold_after_a_restoration() -> None:
     table = invoices(ANN, BOB, created(1, 1), shared(1, 2), DELETED, restored(1))
     assert table.shares == {1: {2: "read"}}
     assert table.shared_with == {2: {1}}
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_share_of_a_deleted_resource_can_end(depth: int) -> None:
+    story = [ANN, BOB, EVE, created(1, 1), shared(1, 2), shared(1, 3), DELETED]
+    draft = base = folded(*story)
+    for _ in range(depth):
+        draft = draft.stage()
+    draft.apply(records_of([*story, unshared(1, 2)])[-1])
+    assert {number: dict(users) for number, users in draft["invoices"].shares.items()} == {
+        1: {3: "read"}
+    }
+    assert dict(draft["invoices"].shared_with) == {3: {1}}
+    assert draft["invoices"].deleted[1].version == 7
+    if depth:
+        assert base["invoices"].shares == {1: {2: "read", 3: "read"}}
 
 
 def test_erased_user_has_no_shares_any_more() -> None:

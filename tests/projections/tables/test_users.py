@@ -38,6 +38,7 @@ def test_a_registered_user_is_found_by_number_name_and_email() -> None:
         created_at=at(1),
         updated_at=at(1),
         version=1,
+        password_at=1,
     )
     assert state.users.by_id[1] == ann
     assert state.users.find_by_username("ANN") == ann

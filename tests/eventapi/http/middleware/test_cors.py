@@ -133,7 +133,14 @@ def test_a_preflight_with_malformed_header_names_gets_the_default_list(
     names = set(answer.headers["access-control-allow-headers"].lower().split(", "))
 
     assert names == {
-        *("authorization", "content-type", "if-match", "if-none-match", "last-event-id"),
+        *(
+            "authorization",
+            "change-reason",
+            "content-type",
+            "if-match",
+            "if-none-match",
+            "last-event-id",
+        ),
         *("idempotency-key", "min-event-position", "x-request-id"),
     }
 

@@ -15,6 +15,9 @@ from tests.openapi import served
 _EXAMPLES = {
     "item_id": "1",
     "session_id": "0" * 32,
+    "key_id": "0" * 20,
+    "user_id": "1",
+    "webhook_id": "1",
     "position": "1",
     "size": "1",
     "level": "0",

@@ -78,6 +78,11 @@ class Invoice(Resource):
         return structs.replace(self, paid=True)
 
     @action
+    def hesitate(self, *, reason: str = "") -> Invoice:
+        """Refuse with a reason or without."""
+        raise Refused(reason) if reason else Refused
+
+    @action
     def charge(self, *, cents: Annotated[int, Meta(ge=1)], reason: str = "none") -> Invoice:
         """Add to what is owed."""
         return structs.replace(self, cents=self.cents + cents)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventapi.app import create_app
-from eventapi.bootstrap.storage import SYSTEM, Overrides
+from eventapi.bootstrap.storage import SYSTEM
 from eventapi.commands.command import Command
 from eventapi.commands.users import GrantRole, RevokeRole
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.resources.registry import Registry
-from eventapi.security.passwords import Passwords
-from tests.eventapi.http.client import CHEAP_HASHER, OPERATOR, Api, Caller, quiet_settings
+from tests.eventapi.http.client import OPERATOR, Api, Caller
 
 V2 = "/api/v2"
 
@@ -21,12 +19,8 @@ class ResourceApi(Api):
     """A running app with declared resources."""
 
     def __init__(self, registry: Registry, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(registry=registry, **options)
         self.registry = registry
-        parts = Overrides(
-            log=self.log, vault=self.vault, passwords=Passwords(CHEAP_HASHER), registry=registry
-        )
-        self.edge = create_app(quiet_settings(), parts)
 
     async def execute_async(self, *commands: Command, environment: Runtime = SYSTEM) -> None:
         """Execute commands through a second journal, as another process would."""

@@ -66,7 +66,7 @@ class Route(msgspec.Struct, frozen=True):
         if not self.reads(who):
             return 404
         if self.part.startswith("/{}/shares"):
-            return 404 if not is_live else self._sharing(who)
+            return self._sharing(who, is_live)
         if self.method == "GET":
             return 200 if is_live or self.part == "/{}/history" else 404
         if not is_live and (self.part != "/{}/restore" or not self.writes(who)):
@@ -75,9 +75,12 @@ class Route(msgspec.Struct, frozen=True):
             return 403
         return 204 if self.method == "DELETE" else 200
 
-    def _sharing(self, who: str) -> int:
+    def _sharing(self, who: str, is_live: bool) -> int:
+        """A deleted row cannot be shared; its shares can be listed and taken back."""
         if who != "owner":
             return 403
+        if self.method == "PUT" and not is_live:
+            return 404
         return 204 if self.method == "DELETE" else 200
 
 

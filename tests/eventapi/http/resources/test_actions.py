@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from eventapi.resources import Refused
 from tests.eventapi.http.client import Caller, assert_problem
 from tests.eventapi.http.resources.kinds import INVOICES
 from tests.eventapi.http.resources.server import ResourceApi
@@ -218,3 +219,14 @@ def test_an_action_of_a_foreign_resource_is_not_found(me: Caller, server: Resour
     found = me.post(f"/invoices/{one['id']}/pay").json()
     assert found["status"] == 404
     assert found | {"request_id": ""} == unknown | {"request_id": ""}
+
+
+@pytest.mark.parametrize("reason", ["", " ", "\n"])
+def test_a_refusal_without_a_reason_has_a_text(me: Caller, reason: str) -> None:
+    one = invoice(me, "H-1")
+    answer = me.post(f"/invoices/{one['id']}/hesitate", json={"reason": reason.strip("\n")})
+    problem = assert_problem(answer, 409, "action-refused")
+    assert problem["detail"] == str(Refused()) == str(Refused(reason))
+    assert "reason" in problem["detail"]
+    given = me.post(f"/invoices/{one['id']}/hesitate", json={"reason": "not today"})
+    assert given.json()["detail"] == "not today"

@@ -83,6 +83,22 @@ def test_the_pages_are_the_list_of_the_model(
         assert counts == {len(expected) if wanted.count else None}
 
 
+@pytest.mark.parametrize("past", [{}, {"as_of": "now"}])
+@pytest.mark.parametrize("order", [{"order": "desc"}, {"sort": "-id"}])
+def test_a_counted_list_keeps_a_descending_order(
+    server: ResourceApi, past: dict[str, str], order: dict[str, str]
+) -> None:
+    me = server.user()
+    row = {name: values[0] for name, values in VALUES.items()}
+    created = [create(me, row)["id"] for _ in range(5)]
+    point = {name: str(server.log.position) for name in past}
+
+    found = list(pages_of(me, {"limit": "2", "count": "true"} | order | point))
+
+    assert [row["id"] for page in found for row in page["items"]] == created[::-1]
+    assert {page["count"] for page in found} == {5}
+
+
 changes = st.tuples(
     st.sampled_from(["create", "delete", "delete listed", "update"]), st.integers(0, 9), rows
 )

@@ -76,7 +76,9 @@ def test_older_code_refuses_a_kind_that_newer_code_changed_and_serves_the_others
                 me.patch("/memos/1", json={"text": "c"}),
                 me.delete("/memos/1"),
             ):
-                assert_problem(refused, 503, "log-unavailable")
+                detail = assert_problem(refused, 503, "log-unavailable")["detail"]
+                assert "memo" in detail
+                assert "written" not in detail
             assert me.post("/labels", json={"word": "new"}).status_code == 201
             assert me.post("/items", json={"title": "new"}).status_code == 201
             assert _unknown(old) == ["memo"]
@@ -86,3 +88,20 @@ def test_older_code_refuses_a_kind_that_newer_code_changed_and_serves_the_others
             point = f"/audit/state?as_of={log.position}"
             states = [one.get(point).json() for one in (auditor, elsewhere)]
             assert states[0] == states[1], "the verbs suffice for counts and digest"
+
+
+def test_an_auditor_sees_the_values_of_a_kind_that_the_code_does_not_declare(
+    storage: tuple[MemoryLog, MemoryVault],
+) -> None:
+    log, vault = storage
+    with ResourceApi(Registry([Memo]), log=log, vault=vault) as both:
+        me, auditor = both.user("ann"), both.auditor("eve").under(V2)
+        assert me.post("/memos", json={"text": "hello"}).status_code == 201
+        path = f"/audit/events/{log.position}"
+        with ResourceApi(Registry(), log=log, vault=vault) as other:
+            elsewhere = Caller(other, "eve", other.login("eve").json(), V2)
+            for one in (auditor, elsewhere):
+                assert one.get(path).json()["personal"] == {"text": "hello"}
+            assert me.under("").erase().status_code == 204
+            for one in (auditor, elsewhere):
+                assert one.get(path).json()["personal"] is None

@@ -1,10 +1,12 @@
 """What is served live is what a replay serves, and nothing else is accepted."""
 
+# ruff: noqa: RUF012 - a Struct copies its default values
+
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -12,10 +14,11 @@ import msgspec
 import pytest
 from msgspec import Meta, structs
 
+from eventapi.commands.resources import Import
 from eventapi.resources import Access, Clear, Global, Resource, action
 from eventapi.resources.declared import declare
 from eventapi.resources.registry import Registry
-from events.errors import ConfigurationError
+from events.errors import ConfigurationError, NotUnique
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
 from tests.eventapi.http.client import Caller, assert_problem
@@ -59,6 +62,45 @@ class Page(Resource):
     slug: str = "home"
 
 
+class Badge(Resource):
+    """Unique values whose defaults and actions are of other types than the fields."""
+
+    unique = (Global("color", "day"),)
+    color: Color = "red"  # type: ignore[assignment]  # a value of JSON
+    day: date = "2026-01-01"  # type: ignore[assignment]  # a value of JSON
+
+    @action
+    def reset(self) -> Badge:
+        return structs.replace(self, color="red", day="2026-01-01")
+
+
+class Span(msgspec.Struct):
+    """Times in a Struct."""
+
+    start: datetime
+    stops: list[datetime | None] = []
+    note: Annotated[str, Meta(max_length=3)] = ""
+
+
+class Trip(Resource):
+    """Times and decimal numbers everywhere."""
+
+    at: datetime
+    span: Clear[Span | None] = None
+    by_name: dict[str, list[datetime]] = {}
+    price: Decimal = Decimal(0)
+    prices: list[Decimal] = []
+
+    @action
+    def keep(self, *, span: Span) -> Trip:
+        assert self.span == span
+        return structs.replace(self, span=span)
+
+    @action
+    def delay(self, *, at: datetime, price: Decimal = Decimal(0)) -> Trip:
+        return structs.replace(self, at=at, price=price)
+
+
 class Plan(Resource):
     """Only editors write."""
 
@@ -67,7 +109,7 @@ class Plan(Resource):
     text: str = ""
 
 
-REGISTRY = Registry([Thing, Page, Plan])
+REGISTRY = Registry([Thing, Page, Badge, Trip, Plan])
 
 
 @pytest.fixture
@@ -109,6 +151,95 @@ def test_a_literal_is_not_what_equals_it(api: ResourceApi, name: str) -> None:
     me.post("/things", json={"size": 2})
     assert_problem(me.post(f"/things/1/{name}"), 422, "validation-failed")
     assert me.get("/things/1").json()["size"] == 2
+
+
+def test_a_unique_value_is_taken_however_it_is_written(api: ResourceApi) -> None:
+    me = api.user()
+    assert me.post("/badges", json={}).status_code == 201
+    assert me.post("/badges", json={"color": "blue"}).status_code == 201
+    assert_problem(me.post("/badges", json={}), 409, "not-unique")
+    assert_problem(me.post("/badges", json={"day": "2026-01-01"}), 409, "not-unique")
+    assert_problem(me.post("/badges/2/reset"), 409, "not-unique")
+
+
+def test_a_unique_default_of_an_import_is_taken_as_well(api: ResourceApi) -> None:
+    badge, name = REGISTRY.by_collection["badges"], api.user().name
+    values = {"color": "red", "day": "2026-01-01"}
+    one = Import(badge, name, values, None, None, 0, "operator/x")
+    api.execute(one)
+    with pytest.raises(NotUnique):
+        api.execute(one)
+
+
+NOON = "2026-01-01T12:00:00Z"
+SHOWN = "2026-01-01T12:00:00.000000Z"
+
+
+def test_every_time_of_a_response_has_microseconds(api: ResourceApi) -> None:
+    me = api.user()
+    body = {"at": "2026-01-01T13:00:00+01:00", "by_name": {"a": [NOON, NOON]}}
+    body |= {"span": {"start": NOON, "stops": [None, NOON]}}
+    shown = {"at": SHOWN, "by_name": {"a": [SHOWN, SHOWN]}}
+    shown |= {"span": {"start": SHOWN, "stops": [None, SHOWN], "note": ""}}
+
+    created = me.post("/trips", json=body)
+    answers = [
+        created.json(),
+        me.get("/trips/1").json(),
+        me.get("/trips").json()["items"][0],
+        me.get(f"/trips?as_of={created.json()['version']}&fields=at,by_name,span").json()["items"][
+            0
+        ],
+        me.get("/trips/1/history").json()[0]["changes"],
+        me.post("/trips/1/delay", json={"at": NOON}).json(),
+    ]
+
+    for answer in answers:
+        assert {name: answer[name] for name in shown} == shown
+
+
+def test_an_action_compares_nested_values_and_changes_none_of_them(api: ResourceApi) -> None:
+    me = api.user()
+    me.post("/trips", json={"at": NOON, "span": {"start": NOON, "note": "a"}})
+    answer = me.post("/trips/1/keep", json={"span": {"start": NOON, "note": "a"}})
+    assert answer.status_code == 200, answer.text
+    assert me.get("/trips/1/history").json()[-1]["changes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointers"),
+    [
+        ("POST", "/trips", {"at": NOON, "price": 1.5}, ["/price"]),
+        ("POST", "/trips", {"at": NOON, "prices": ["1", 2, 3]}, ["/prices/1", "/prices/2"]),
+        ("POST", "/trips", {"price": 1, "more": 1}, ["/at", "/price", "/more"]),
+        ("PUT", "/trips/1", {"at": NOON, "price": -1}, ["/price"]),
+        ("PATCH", "/trips/1", {"prices": [0]}, ["/prices/0"]),
+        ("POST", "/trips/1/delay", {"at": NOON, "price": 1}, ["/price"]),
+        (
+            "POST",
+            "/batch",
+            {"requests": [{"method": "PATCH", "path": "/trips/1", "body": {"price": 1}}]},
+            ["/requests/0", "/requests/0/body/price"],
+        ),
+    ],
+)
+def test_a_decimal_number_is_a_string(
+    api: ResourceApi, method: str, path: str, body: object, pointers: list[str]
+) -> None:
+    me = api.user()
+    assert me.post("/trips", json={"at": NOON, "price": "1.50"}).json()["price"] == "1.50"
+    problem = assert_problem(me.request(method, path, json=body), 422, "validation-failed")
+    assert [fault["pointer"] for fault in problem["errors"]] == pointers
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["at=0", "at.gt=1767225600", "price=1e", "rate=1_0", "rate=nan", "id=1.0", "id=1e0", "id=+1"],
+)
+def test_a_filter_is_strict(api: ResourceApi, query: str) -> None:
+    path = "/things" if query.startswith("rate") else "/trips"
+    problem = assert_problem(api.user().get(f"{path}?{query}"), 422, "validation-failed")
+    assert [fault["pointer"] for fault in problem["errors"]] == [f"/{query.partition('=')[0]}"]
 
 
 def test_an_erased_default_frees_nobody_elses_unique_value(api: ResourceApi) -> None:

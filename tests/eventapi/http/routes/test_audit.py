@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from typing import Any
 
@@ -9,9 +10,11 @@ import msgspec
 import pytest
 
 from eventapi.cli.opening import state_at
+from eventapi.testing.sample_log import write
 from events.transparency.merkle import leaf_hash, root_from_inclusion
 from events.transparency.signed_note import Inclusion, TreeHead, Verifier
 from events.vault.memory import MemoryVault
+from tests.eventapi.account_events import HIDDEN, life_of_account
 from tests.eventapi.http.client import Api, Caller, assert_problem, quiet_settings
 from tests.eventapi.http.streams import NDJSON, SSE
 
@@ -207,3 +210,16 @@ def test_an_erasure_does_not_change_digests_at_earlier_positions(api: Api, audit
 
     assert before == after
     assert all(one != other for one, other in pairwise(before))
+
+
+def test_an_auditor_is_shown_no_secret_of_any_account() -> None:
+    written = write(life_of_account(1, "ann"))
+    with Api(log=written.log, vault=asyncio.run(written.vault())) as api:
+        auditor = api.auditor()
+        texts = [
+            str(auditor.get(f"/audit/events/{position}").json()["personal"])
+            for position in range(1, len(written.lines) + 1)
+        ]
+
+    assert [hidden for hidden in HIDDEN if hidden in "".join(texts)] == []
+    assert "my key" in "".join(texts)

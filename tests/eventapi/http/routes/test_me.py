@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from eventapi.commands.mailed_links import VerifyEmail
 from tests.eventapi.http.client import PREFIXES, Api, Caller, assert_problem
+from tests.eventapi.http.links import number_of
 
 
 def test_me_is_the_user_in_the_shape_of_the_version(ann: Caller, prefix: str) -> None:
     user = ann.under(prefix).get("/auth/me").json()
     members = ["username", "email", "full_name", "disabled", "created_at"]
 
-    assert list(user) == members + (["roles"] if prefix == "/api/v2" else [])
+    assert list(user) == members + (["roles", "email_verified"] if prefix == "/api/v2" else [])
     assert (user["username"], user["email"]) == (ann.name, f"{ann.name}@example.org")
 
 
@@ -90,11 +92,16 @@ def test_a_user_may_change_the_case_of_their_email_address(ann: Caller) -> None:
     assert ann.patch("/auth/me", json={"email": email}).json()["email"] == email
 
 
-def test_an_email_address_that_a_user_gave_up_is_free(api: Api, ann: Caller, bob: Caller) -> None:
-    ann.patch("/auth/me", json={"email": f"new-{ann.name}@example.org"})
-    answer = bob.patch("/auth/me", json={"email": f"{ann.name}@example.org"})
+def test_an_email_address_is_free_once_another_one_is_verified(
+    api: Api, ann: Caller, bob: Caller
+) -> None:
+    old, new = f"{ann.name}@example.org", f"new-{ann.name}@example.org"
+    ann.patch("/auth/me", json={"email": new})
+    assert_problem(bob.patch("/auth/me", json={"email": old}), 400, "email-taken")
 
-    assert answer.status_code == 200
+    api.execute(VerifyEmail(number_of(ann), new))
+
+    assert bob.patch("/auth/me", json={"email": old}).status_code == 200
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -13,6 +13,7 @@ import pytest
 from litestar.types import Message, Receive, Scope, Send
 
 from eventapi.bootstrap import telemetry as observing
+from eventapi.commands.users import DisableUser
 from eventapi.http.middleware.edge import EdgeMiddleware
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.problem_types import PROBLEMS
@@ -20,6 +21,8 @@ from eventapi.telemetry.metrics.meters import METHODS, OTHER_METHOD, Meters, met
 from eventapi.telemetry.metrics.store import MetricsStore
 from events.errors import LogFenced, LogUnavailable, StorageFull
 from tests.eventapi.http.client import (
+    OPERATOR,
+    PASSWORD,
     PREFIXES,
     Api,
     Caller,
@@ -29,6 +32,7 @@ from tests.eventapi.http.client import (
 )
 from tests.eventapi.http.logs import FailingLog
 from tests.eventapi.http.metrics_page import DURATIONS, REQUESTS, requests, scrape
+from tests.eventapi.http.routes.test_second_factors import Guarded
 from tests.eventapi.telemetry.metrics.reading import Page
 
 
@@ -207,20 +211,40 @@ def test_logins_are_counted_by_outcome(new_api: Api) -> None:
     new_api.request("POST", "/api/v2/auth/login", json={"username": 7})
 
     new_api.request("GET", "/auth/login")
-    page = scrape(new_api)
-    outcomes = {
-        outcome: page.value("eventapi_logins_total", outcome=outcome)
-        for outcome in ("succeeded", "refused", "disabled", "limited", "malformed", "failed")
-    }
+    assert login_outcomes(new_api) == {"succeeded": 2, "refused": 2, "malformed": 1}
 
-    assert outcomes == {
-        "succeeded": 2.0,
-        "refused": 2.0,
-        "malformed": 1.0,
-        "disabled": 0.0,
-        "limited": 0.0,
-        "failed": 0.0,
+
+def login_outcomes(api: Api) -> dict[str, float]:
+    """The outcomes of logins that were counted, by the outcomes that the page has."""
+    found = {
+        dict(labels)["outcome"]: value
+        for (name, labels), value in scrape(api).samples.items()
+        if name == "eventapi_logins_total"
     }
+    assert found.keys() == {
+        *("succeeded", "second_factor", "refused", "disabled", "unverified", "limited"),
+        *("malformed", "failed"),
+    }
+    return {outcome: value for outcome, value in found.items() if value}
+
+
+def test_logins_with_a_second_factor_are_counted(new_api: Api) -> None:
+    ann = Guarded(new_api)
+    assert ann.finish("000000").status_code == 401
+    assert ann.finish(ann.recovery_codes[0]).status_code == 200
+    assert login_outcomes(new_api) == {"succeeded": 2, "second_factor": 2, "refused": 1}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_logins_of_disabled_and_unverified_users_are_counted_apart(prefix: str) -> None:
+    with Api(quiet_settings(require_verified_email="on")) as api:
+        for name in ("ann", "bob"):
+            assert api.register(name).status_code == 200
+        api.execute(DisableUser("bob", OPERATOR))
+        for name in ("ann", "bob"):
+            body = {"username": name, "password": PASSWORD}
+            assert api.request("POST", f"{prefix}/auth/login", json=body).status_code == 403
+        assert login_outcomes(api) == {"unverified": 1, "disabled": 1}
 
 
 def test_writes_and_the_state_of_the_worker_are_measured(new_api: Api) -> None:

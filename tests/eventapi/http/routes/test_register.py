@@ -17,7 +17,7 @@ BIDI = "\u202e"
     [
         ("", 200, V1_MEMBERS),
         ("/api/v1", 200, V1_MEMBERS),
-        ("/api/v2", 201, [*V1_MEMBERS, "roles"]),
+        ("/api/v2", 201, [*V1_MEMBERS, "roles", "email_verified"]),
     ],
 )
 def test_register_answers_the_user_in_the_shape_of_the_version(

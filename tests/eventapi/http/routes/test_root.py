@@ -1,4 +1,4 @@
-"""The root redirects browsers to the documentation; other clients get its URL."""
+"""The root redirects browsers to the console; other clients get the URLs of this server."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_browser_is_redirected_to_the_documentation(new_api: Api, method: str) -> None:
+def test_a_browser_is_redirected_to_the_console(new_api: Api, method: str) -> None:
     answer = new_api.request(method, "/", headers={"accept": BROWSER, "host": "shop.example"})
 
     assert answer.status_code == 307
-    assert answer.headers["location"] == "http://shop.example/docs"
+    assert answer.headers["location"] == "http://shop.example/console"
     assert answer.headers["vary"] == "Accept"
-    assert new_api.request("GET", "/docs").status_code == 200
+    assert new_api.request("GET", "/console").status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
@@ -28,6 +28,20 @@ def test_other_clients_get_the_urls_of_the_documentation(new_api: Api, accept: s
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "docs": "http://shop.example/docs",
+        "openapi": "http://shop.example/openapi.json",
+        "console": "http://shop.example/console",
+    }
+
+
+@pytest.mark.parametrize("accept", [BROWSER, "application/json"])
+def test_without_a_console_every_client_gets_the_urls_of_the_documentation(accept: str) -> None:
+    with Api(quiet_settings(console="off")) as api:
+        headers = {"host": "shop.example", "accept": accept}
+        answer = api.request("GET", "/", headers=headers)
+
+    assert answer.status_code == 200
     assert answer.json() == {
         "docs": "http://shop.example/docs",
         "openapi": "http://shop.example/openapi.json",
@@ -44,7 +58,7 @@ def test_the_root_ignores_a_query_and_is_no_double_slash(
 def test_the_redirect_has_the_prefix_of_the_public_url() -> None:
     with Api(quiet_settings(public_url="https://shop.example/api")) as api:
         answer = api.request("GET", "/", headers={"accept": BROWSER})
-        assert answer.headers["location"] == "https://shop.example/api/docs"
+        assert answer.headers["location"] == "https://shop.example/api/console"
 
 
 def test_the_root_refuses_other_methods(new_api: Api) -> None:
@@ -66,4 +80,4 @@ def test_the_redirect_has_the_root_path(new_api: Api, path: str) -> None:
     answer = new_api.run(get())
 
     assert answer.status_code == 307
-    assert answer.headers["location"] == "http://shop.example/api/docs"
+    assert answer.headers["location"] == "http://shop.example/api/console"

@@ -111,6 +111,32 @@ async def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk
         assert len(await read_all(log)) == 5
 
 
+async def has_room(log: JsonlLog) -> bool:
+    try:
+        async with log.exclusive(5) as appender:
+            appender.keep_reserve()
+            await appender.append((), appender.head)
+    except StorageFull:
+        return False
+    return True
+
+
+@pytest.mark.root
+async def test_a_check_finds_out_that_the_disk_is_full_and_takes_no_room(disk: Path) -> None:
+    async with open_file_log(disk / "events.jsonl") as log:
+        await append(log)
+        size = (disk / "events.jsonl.reserve").stat().st_size
+        for _ in range(3):
+            assert await has_room(log)
+        with full_disk(disk):
+            for _ in range(3):
+                assert not await has_room(log)
+            await append(log, revokes=True)
+            assert not await has_room(log)
+        assert await has_room(log)
+        assert (disk / "events.jsonl.reserve").stat().st_size == size == RESERVE_BYTES
+
+
 @pytest.mark.root
 async def test_control_without_a_reserve_no_event_is_written(
     disk: Path, monkeypatch: pytest.MonkeyPatch

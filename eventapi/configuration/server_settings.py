@@ -1,0 +1,116 @@
+"""The settings of address, processes and files of a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from eventapi.configuration.setting import describe
+from eventapi.configuration.types import (
+    CertificateFile,
+    KeyFile,
+    Port,
+    Text,
+    Workers,
+    database_file_name,
+    log_fault,
+)
+from events.database.urls import mask_url
+
+
+class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
+    """Where a server listens, and where it stores."""
+
+    host: Annotated[
+        Text,
+        describe(
+            "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
+            "`::` every address. `serve --host` overrides it.",
+            values="an address or a name of this machine",
+            example="0.0.0.0",  # noqa: S104 - nothing listens on it here
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        Port,
+        describe(
+            "Port that the server listens on; 0 chooses a free one. `serve --port` overrides it.",
+            example="9000",
+        ),
+    ] = 8000
+    ssl_certfile: CertificateFile = None
+    ssl_keyfile: KeyFile = None
+    workers: Annotated[
+        Workers,
+        describe(
+            "Server processes. Each has all users, items and sessions in its memory. "
+            "`serve --workers` overrides it.",
+            unit="processes",
+            example="4",
+        ),
+    ] = 1
+    data: Annotated[
+        Text,
+        describe(
+            "Data directory, with the log, the keys and all files beside them. "
+            "`--data` overrides it.",
+            values="a path",
+            example="/var/lib/eventapi",
+        ),
+    ] = "./data"
+    log: Annotated[
+        Text | None,
+        describe(
+            "The log of events: a file, or a database, which several machines can share. "
+            "`--log` overrides it.",
+            values="a path, or an address postgresql://... or mysql://...",
+            check=log_fault,
+            default="events.jsonl in DATA",
+            example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
+        ),
+    ] = None
+    resources: Annotated[
+        tuple[str, ...],
+        describe(
+            "Python modules that declare resources. `--resources` overrides it.",
+            values="names of modules, separated by commas",
+            default="none; only items",
+            example="shop,crm.models",
+        ),
+    ] = ()
+    secret_key: Annotated[
+        str | None,
+        describe(
+            "Key that signs access tokens. Instances that share a database need the same key. "
+            "Several are separated by commas: the first signs, the others are still accepted.",
+            values="32 bytes or more, not a known or repeated text",
+            default="generated once, and stored in DATA as secret.key",
+            example="the output of `openssl rand -hex 32`",
+        ),
+    ] = None
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory."""
+        return Path(self.data)
+
+    @property
+    def is_database(self) -> bool:
+        """Whether the log is in a database."""
+        return "://" in (self.log or "")
+
+    @property
+    def log_path(self) -> Path:
+        """The path of the JSON-lines log, which names the files beside it.
+
+        If the log is in a database, the path itself does not exist, but files beside it do.
+        """
+        if self.log is not None and self.is_database:
+            return self.data_path / database_file_name(self.log)
+        return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
+
+    @property
+    def log_name(self) -> str:
+        """The name of the log in messages: its path, or its URL with the password masked."""
+        return mask_url(self.log) if self.log and self.is_database else str(self.log_path)

@@ -1,0 +1,160 @@
+// The events of the log, newest first, and live. New ones wait behind a button, so that no row moves under a pointer.
+
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { follow, get } from "../api.js";
+import { moments } from "../me.js";
+import { resolve } from "../openapi.js";
+import { Button, Empty, Failure, Heading, Loading, Time } from "../parts/basics.js";
+import { Search } from "../parts/filters.js";
+import { Name } from "../parts/names.js";
+import { cursorOf } from "../parts/pager.js";
+import { Link, change } from "../router.js";
+
+const ROWS = 50;
+const WINDOW = 1000;
+
+export function Timeline({ who, query }) {
+  const { type, subject, actor, at } = query;
+  const filters = { type, subject, actor };
+  const key = JSON.stringify([filters, at]);
+  const [rows, setRows] = useState(null);
+  const [waiting, setWaiting] = useState([]);
+  const [more, setMore] = useState(null);
+  const [isLive, setLive] = useState(false);
+  const [error, setError] = useState(null);
+  const [turn, setTurn] = useState(0);
+  const read = useRef();
+
+  useEffect(() => {
+    const aborter = new AbortController();
+    const { signal } = aborter;
+    const begin = async () => {
+      const last = at && /^\d+$/.test(at) ? Number(at) : (await get("/health", {}, signal)).position;
+      read.current = (before) => eventsBefore(who, filters, before, signal);
+      const page = await read.current(last + 1);
+      show(page.items);
+      setMore(page.before);
+      setRows(page.items);
+      setWaiting([]);
+      setError(null);
+      if (at) return;
+      await followVisibly(signal, { filters, after: last, setLive, onEvent: (one) => setWaiting((others) => [one, ...others]) });
+    };
+    begin().catch((problem) => signal.aborted || setError(problem));
+    return () => aborter.abort();
+  }, [key, turn]);
+
+  const showWaiting = () => {
+    setRows((others) => [...waiting, ...others]);
+    setWaiting([]);
+  };
+  const showOlder = async () => {
+    try {
+      const page = await read.current(more);
+      show(page.items);
+      setRows((others) => [...others, ...page.items]);
+      setMore(page.before);
+    } catch (problem) {
+      setError(problem);
+    }
+  };
+  const state = at ? `up to event ${at}` : isLive ? "● live" : "○ not live";
+  return html`
+    <${Heading} title="Timeline" note="Everything that happened on this server, newest first.">
+      <span class="note" role="status">${state}</span>
+    <//>
+    <${EventFilters} query=${query} />
+    <${Failure} error=${error} retry=${() => setTurn(turn + 1)} />
+    <p class="waiting" aria-live="polite">
+      ${waiting.length > 0 && html`<${Button} kind="main" onClick=${showWaiting}>
+        Show ${waiting.length} new ${waiting.length === 1 ? "event" : "events"}<//>`}
+    </p>
+    ${!rows && !error && html`<${Loading} />`}
+    ${rows && !rows.length && html`<${Empty} title="No events match."><p>Remove a filter, or wait: new events appear here.</p><//>`}
+    ${rows?.length > 0 && html`<${Events} who=${who} rows=${rows} />`}
+    ${more > 1 && html`<p><${Button} onClick=${showOlder}>Earlier events<//></p>`}`;
+}
+
+const show = (events) => events.forEach((one) => moments.know(one.id, one.time));
+
+// The stream is closed while its page is hidden: a browser has few connections to one server.
+async function followVisibly(signal, { filters, after, setLive, onEvent }) {
+  let last = after;
+  while (!signal.aborted) {
+    const inner = new AbortController();
+    const stop = () => (signal.aborted || document.hidden) && inner.abort();
+    document.addEventListener("visibilitychange", stop);
+    signal.addEventListener("abort", stop);
+    if (!document.hidden) {
+      await follow("/audit/events", {
+        query: filters,
+        after: last,
+        signal: inner.signal,
+        onState: setLive,
+        onEvent: (event) => {
+          if (event.event === "reset") return;
+          last = Number(event.id);
+          const record = JSON.parse(event.data);
+          show([record]);
+          onEvent(record);
+        },
+      });
+    }
+    document.removeEventListener("visibilitychange", stop);
+    setLive(false);
+    if (!signal.aborted) {
+      await new Promise((resolve) => {
+        document.addEventListener("visibilitychange", resolve, { once: true });
+        signal.addEventListener("abort", resolve, { once: true });
+      });
+    }
+  }
+}
+
+// Events before a position, newest first: {items, before}, where `before` is that of the next page.
+async function eventsBefore(who, filters, before, signal) {
+  const operation = who.document.paths["/api/v2/audit/events"].get;
+  const canReverse = operation.parameters.some((one) => resolve(who.document, one).name === "order");
+  if (canReverse) {
+    const page = await get("/audit/events", { ...filters, order: "desc", after: before, limit: ROWS }, signal);
+    return { items: page.items, before: Number(cursorOf(page)) || null };
+  }
+  const isFiltered = Object.values(filters).some(Boolean);
+  const size = isFiltered ? WINDOW : ROWS;
+  let [end, items] = [before, []];
+  while (end > 1 && !items.length) {
+    const start = Math.max(0, end - 1 - size);
+    const page = await get("/audit/events", { ...filters, after: start, limit: size }, signal);
+    const edge = end;
+    items = page.items.filter((one) => Number(one.id) < edge).reverse();
+    end = start + 1;
+  }
+  return { items, before: end > 1 ? end : null };
+}
+
+function EventFilters({ query }) {
+  const part = (name, label) =>
+    html`<${Search} q=${query[name]} label=${label} on=${(text) => change({ [name]: text.trim() })} />`;
+  return html`<div class="filters">
+    ${part("type", "Type, such as item.created")} ${part("subject", "Subject, such as items/7")} ${part("actor", "Actor, such as users/1")}
+  </div>`;
+}
+
+export function Events({ who, rows }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Events">
+    <table>
+      <thead><tr><th scope="col" class="number">Event</th><th scope="col">Time</th><th scope="col">Type</th><th scope="col">Subject</th><th scope="col">By</th></tr></thead>
+      <tbody>
+        ${rows.map(
+          (one) => html`<tr key=${one.id}>
+            <td class="number"><${Link} class="row-link" to="/audit/events/${one.id}">${Number(one.id).toLocaleString("en")}<//></td>
+            <td><${Time} at=${one.time} /></td>
+            <td>${one.type}</td>
+            <td>${one.subject}</td>
+            <td><${Name} who=${who} subject=${one.actor} /></td>
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}

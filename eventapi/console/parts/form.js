@@ -1,0 +1,152 @@
+// A form for fields of the OpenAPI document. The server alone checks the values; its answer is shown at the fields.
+
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { Button, Failure, useAction } from "./basics.js";
+
+// `onSubmit(values)` gets the values that differ from `initial`, and may throw a `Problem`.
+export function Form({ fields, initial = {}, submit, onSubmit, onCancel, all = false }) {
+  const [texts, setTexts] = useState(() => Object.fromEntries(fields.map((one) => [one.name, toText(one, initial)])));
+  const form = useRef();
+  const [wrong, setWrong] = useState([]);
+  const { run, busy, error } = useAction(onSubmit);
+  const faults = [...wrong, ...(error?.faults || [])];
+  const faultOf = (field) => faults.filter((one) => one.pointer.split("/")[1] === field.name);
+  const others = error && !fields.some((field) => faultOf(field).length);
+  useEffect(() => form.current.querySelector('[aria-invalid="true"]')?.focus(), [error, wrong]);
+
+  const send = (event) => {
+    event.preventDefault();
+    const [values, unreadable] = valuesOf(fields, texts, initial, all);
+    setWrong(unreadable);
+    if (!unreadable.length) run(values);
+  };
+  return html`<form ref=${form} onSubmit=${send} novalidate>
+    ${fields.map(
+      (field) => html`<${Field} key=${field.name} field=${field} text=${texts[field.name]} faults=${faultOf(field)}
+        onInput=${(text) => setTexts((last) => ({ ...last, [field.name]: text }))} />`,
+    )}
+    ${others && html`<${Failure} error=${error} />`}
+    <div class="buttons">
+      <button class="main" aria-busy=${busy} disabled=${busy}>${submit}</button>
+      ${onCancel && html`<${Button} onClick=${onCancel}>Cancel<//>`}
+    </div>
+  </form>`;
+}
+
+function Field({ field, text, faults, onInput }) {
+  const id = `field-${field.name}`;
+  const about = [field.description && `${id}-about`, faults.length && `${id}-fault`].filter(Boolean).join(" ");
+  const shared = {
+    id,
+    "aria-describedby": about || null,
+    "aria-invalid": faults.length ? "true" : null,
+    "aria-required": field.isRequired ? "true" : null,
+    onInput: (event) => onInput(field.kind === "boolean" ? event.target.checked : event.target.value),
+  };
+  const name = html`${field.label}${!field.isRequired && field.kind !== "boolean" && html` <small>optional</small>`}`;
+  if (field.kind === "choices") {
+    const toggle = (one, isOn) => onInput(field.choices.filter((other) => (other === one ? isOn : text.includes(other))));
+    return html`<fieldset class="field choices" aria-describedby=${about || null}>
+      <legend>${name}</legend>
+      ${field.choices.map(
+        (one) => html`<label><input type="checkbox" checked=${text.includes(one)}
+          onInput=${(event) => toggle(one, event.target.checked)} />${one}</label>`,
+      )}
+      <${Notes} id=${id} field=${field} faults=${faults} />
+    </fieldset>`;
+  }
+  return html`<div class="field ${field.kind}">
+    <label for=${id}>${name}</label>
+    <${Control} field=${field} text=${text} shared=${shared} />
+    <${Notes} id=${id} field=${field} faults=${faults} />
+  </div>`;
+}
+
+const Notes = ({ id, field, faults }) =>
+  html`${field.description && html`<small id="${id}-about">${field.description.replaceAll("`", "")}</small>`}
+    ${faults.length > 0 && html`<p class="fault" id="${id}-fault">${faults.map((one) => one.detail).join(". ")}</p>`}`;
+
+function Control({ field, text, shared }) {
+  switch (field.kind) {
+    case "boolean":
+      return html`<input type="checkbox" checked=${text} ...${shared} />`;
+    case "choice":
+      return html`<select value=${text} ...${shared}>
+        ${(field.isNullable || !field.isRequired) && html`<option value=""></option>`}
+        ${field.choices.map((one) => html`<option value=${String(one)} selected=${text === String(one)}>${one}</option>`)}
+      </select>`;
+    case "date":
+      return html`<input type="date" value=${text} ...${shared} />`;
+    case "date-time":
+      return html`<input type="datetime-local" step="1" value=${text} ...${shared} />`;
+    case "integer":
+      return html`<input inputmode="numeric" autocomplete="off" value=${text} ...${shared} />`;
+    case "number":
+    case "decimal":
+      return html`<input inputmode="decimal" autocomplete="off" value=${text} ...${shared} />`;
+    case "long":
+    case "words":
+    case "json":
+      return html`<textarea rows=${field.kind === "json" ? 6 : 3} value=${text} ...${shared}></textarea>`;
+    default:
+      return html`<input autocomplete="off" type=${field.name.includes("password") ? "password" : "text"} value=${text} ...${shared} />`;
+  }
+}
+
+export function localText(time) {
+  const date = new Date(time);
+  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+function toText(field, initial) {
+  const value = initial[field.name];
+  if (field.kind === "boolean") return value ?? field.schema.default ?? false;
+  if (field.kind === "choices") return value ?? [];
+  if (field.kind === "words") return (value ?? []).join("\n");
+  if (value === null || value === undefined) return "";
+  if (field.kind === "json") return JSON.stringify(value, null, 2);
+  if (field.kind === "date-time") return localText(value);
+  return String(value);
+}
+
+// The values to send, and the faults of texts that no value can be made of.
+function valuesOf(fields, texts, initial, all) {
+  const [values, faults] = [{}, []];
+  for (const field of fields) {
+    const text = texts[field.name];
+    if (!all && String(text) === String(toText(field, initial)) && (field.name in initial || !field.isRequired)) continue;
+    if (text === "" && !field.isRequired && !field.isNullable && !(field.name in initial)) continue;
+    try {
+      values[field.name] = toValue(field, text);
+    } catch (error) {
+      faults.push({ pointer: `/${field.name}`, detail: error.message });
+    }
+  }
+  return [values, faults];
+}
+
+function toValue(field, text) {
+  if (field.kind === "boolean" || field.kind === "choices") return text;
+  if (field.kind === "words") return text.split("\n").map((one) => one.trim()).filter(Boolean);
+  if (text === "" && field.isNullable) return null;
+  if (field.kind === "choice") return field.choices.find((one) => String(one) === text) ?? null;
+  if (field.kind === "date-time") return text && new Date(text).toISOString();
+  if (field.kind === "integer") {
+    if (!/^[+-]?\d+$/.test(text.trim())) throw new Error("must be a whole number");
+    const number = BigInt(text.trim());
+    return Number.isSafeInteger(Number(number)) ? Number(number) : number;
+  }
+  if (field.kind === "number") {
+    const number = Number(text.trim());
+    if (text.trim() === "" || !Number.isFinite(number)) throw new Error("must be a number");
+    return number;
+  }
+  if (field.kind === "json") {
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw new Error("must be JSON, such as [\"a\", \"b\"]");
+    }
+  }
+  return text;
+}

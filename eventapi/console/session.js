@@ -1,0 +1,57 @@
+// The tokens of this browser, shared by all of its tabs in localStorage.
+//
+// A refresh token works once. A lock lets one tab at a time renew, and the others then find the new tokens. Where
+// there are no locks (a page without TLS), the server's grace for tabs that race covers it.
+
+import { createStore } from "./store.js";
+
+export const root = new URL("../../", import.meta.url);
+export const api = new URL("api/v2/", root).href.replace(/\/$/, "");
+
+const KEY = `eventapi.session ${root.pathname}`;
+
+const read = () => JSON.parse(localStorage.getItem(KEY) || "null");
+
+export const session = createStore(read());
+
+addEventListener("storage", (event) => {
+  if (event.key === KEY || event.key === null) session.set(read());
+});
+
+export function keepTokens(pair) {
+  const kept = { access: pair.access_token, refresh: pair.refresh_token };
+  localStorage.setItem(KEY, JSON.stringify(kept));
+  session.set(kept);
+}
+
+export function forgetTokens() {
+  localStorage.removeItem(KEY);
+  session.set(null);
+}
+
+// A new access token in place of one that the server refused; null if the session has ended.
+export function renew(refused) {
+  const once = () => renewOnce(refused);
+  return navigator.locks ? navigator.locks.request(KEY, once) : once();
+}
+
+async function renewOnce(refused) {
+  const kept = read();
+  if (kept === null || kept.access !== refused) {
+    session.set(kept); // Another tab was faster.
+    return kept && kept.access;
+  }
+  const response = await fetch(`${api}/auth/refresh`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ refresh_token: kept.refresh }),
+    cache: "no-store",
+  });
+  if (response.ok) {
+    keepTokens(await response.json());
+    return read().access;
+  }
+  if (response.status !== 401 && response.status !== 422) throw response;
+  if (read()?.refresh === kept.refresh) forgetTokens();
+  return null;
+}

@@ -1,0 +1,113 @@
+"""A zip that is written part by part, and the digests of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Final
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
+_MODE: Final = 0o644 << 16
+_UNIX: Final = 3
+CHECK_DIGITS: Final = 8
+
+
+def check_of(line: bytes) -> str:
+    """The check of one line: the first 8 hex digits of its SHA-256."""
+    return sha256(line).hexdigest()[:CHECK_DIGITS]
+
+
+class Digest:
+    """Size and SHA-256 of a file that is written in parts, and checks of its lines.
+
+    What follows the last newline is a line as well, usually an empty one.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._whole = sha256()
+        self._rest = b""
+        self._checks: list[str] = []
+
+    def add(self, part: bytes) -> None:
+        """Add the next bytes of the file."""
+        self.size += len(part)
+        self._whole.update(part)
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        self._checks += map(check_of, lines)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 in hex."""
+        return self._whole.hexdigest()
+
+    @property
+    def checks(self) -> str:
+        """The checks of all lines, without a separator."""
+        return "".join([*self._checks, check_of(self._rest)])
+
+
+class _Buffer:
+    """The bytes that were written and not taken yet; `ZipFile` takes it for a pipe."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def write(self, part: bytes) -> int:
+        self.parts.append(bytes(part))
+        return len(part)
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class _File:
+    """A file of a zip while it is written."""
+
+    def __init__(self, write: Callable[[bytes], object], digest: Digest) -> None:
+        self._write = write
+        self._digest = digest
+
+    def write(self, part: bytes) -> None:
+        """Append bytes."""
+        self._digest.add(part)
+        self._write(part)
+
+
+class Archive:
+    """A zip of compressed files with a fixed time: equal files make equal bytes."""
+
+    def __init__(self) -> None:
+        self._buffer = _Buffer()
+        # It has no `tell`, so each file is followed by its size and sum.
+        self._zip = ZipFile(self._buffer, "w", ZIP_DEFLATED)
+        self.digests: dict[str, Digest] = {}
+
+    @contextmanager
+    def file(self, name: str, *, is_large: bool = False) -> Iterator[_File]:
+        """Begin a file, and end it after the context; ``is_large`` if it may have 2 GiB."""
+        info = ZipInfo(name, _EARLIEST)
+        info.compress_type, info.external_attr, info.create_system = ZIP_DEFLATED, _MODE, _UNIX
+        digest = self.digests[name] = Digest()
+        with self._zip.open(info, "w", force_zip64=is_large) as out:
+            yield _File(out.write, digest)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add a whole file."""
+        with self.file(name) as file:
+            file.write(content)
+
+    def take(self) -> bytes:
+        """Remove and return what has been written since the last call."""
+        parts, self._buffer.parts = self._buffer.parts, []
+        return b"".join(parts)
+
+    def finish(self) -> bytes:
+        """Write the table of contents, and return the rest."""
+        self._zip.close()
+        return self.take()

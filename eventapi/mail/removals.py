@@ -1,0 +1,45 @@
+"""Background task: remove mails of users whom another process erased.
+
+The process that erases a user removes the mails that it can reach. Another instance with the same
+database has an outbox of its own, and a command may have been started with other settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from eventapi.mail.outbox import remove_mails
+from eventapi.queries.subscriptions import EventFilter, LogWatcher, subject_of
+from events.errors import EventapiError
+from events.messages.server_log import MAILS_NOT_REMOVED
+from events.vocabulary.users import UserErased
+
+logger = logging.getLogger("eventapi.mail")
+
+_WAIT_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 1.0
+_ERASED: Final = EventFilter.of(UserErased.type, None, None)
+
+
+async def run_removals(directories: Sequence[Path], watcher: LogWatcher, position: int) -> None:
+    """Remove the mails of users erased after a position, until the watcher closes."""
+    while not watcher.closed:
+        if not await watcher.wait_beyond(position, _WAIT_SECONDS):
+            continue
+        upto = watcher.position
+        try:
+            erased = [
+                subject_of(line)
+                async for run in watcher.lines(position, upto, _ERASED)
+                for _, line in run
+            ]
+            await remove_mails(directories, erased)
+        except EventapiError as error:
+            logger.warning(MAILS_NOT_REMOVED.fill(reason=error))
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            position = upto

@@ -1,0 +1,166 @@
+"""The transport over SMTP (RFC 5321), to a mail server that delivers further.
+
+TLS is used if the server offers it, and certificates are always checked. With a password it is
+required, unless the server is on this machine. Errors are reported by their codes, because the
+texts of mail servers repeat addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import ssl
+from contextlib import suppress
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import msgspec
+from aiosmtplib.errors import (
+    SMTPException,
+    SMTPNotSupported,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+)
+
+from eventapi.mail.transport import Mail, MailRefused, RecipientUnavailable
+from events.database.urls import mask_url
+from events.errors import NotDelivered
+
+STEP_SECONDS: Final = 30.0
+MAIL_SECONDS: Final = 120.0
+"""The time limits of one command, and of one mail in all."""
+
+_PORTS: Final = {"smtp": 25, "smtps": 465}
+_FIRST_PERMANENT: Final = 500
+
+
+class MailServer(msgspec.Struct, frozen=True):
+    """The mail server of a URL; ``address`` is the URL without its password."""
+
+    address: str
+    host: str
+    port: int
+    is_tls: bool
+    username: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> MailServer:
+        """Parse ``smtp://`` or ``smtps://``; the URL was checked with the settings."""
+        parts = urlsplit(url)
+        username, password = parts.username, parts.password
+        return cls(
+            mask_url(url),
+            parts.hostname or "localhost",
+            parts.port or _PORTS[parts.scheme],
+            parts.scheme == "smtps",
+            None if username is None else unquote(username),
+            None if password is None else unquote(password),
+        )
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether a connection without TLS would show a password to the network."""
+        return self.username is not None and not _is_loopback(self.host)
+
+
+class SmtpTransport:
+    """Sends each mail over a connection of its own."""
+
+    def __init__(
+        self,
+        server: MailServer,
+        step_seconds: float = STEP_SECONDS,
+        mail_seconds: float = MAIL_SECONDS,
+    ) -> None:
+        self._server = server
+        self._step_seconds = step_seconds
+        self._mail_seconds = mail_seconds
+
+    @property
+    def place(self) -> str:
+        """Where mails go, for the server's log."""
+        return f"the mail server {self._server.address}"
+
+    async def send(self, mail: Mail) -> None:
+        try:
+            async with asyncio.timeout(self._mail_seconds):
+                await self._send(mail)
+        except (SMTPException, OSError, ValueError) as error:
+            raise NotDelivered(f"{self.place}: {_reason_of(error)}") from error
+
+    async def withdraw(self, mail: Mail) -> None:
+        """Do nothing: what a mail server has accepted cannot be recalled."""
+
+    async def _send(self, mail: Mail) -> None:
+        server = self._server
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            # By default the library looks this name up and blocks the event loop meanwhile.
+            local_hostname=socket.gethostname() or "localhost",
+            use_tls=server.is_tls,
+            start_tls=True if server.needs_tls and not server.is_tls else None,
+            tls_context=ssl.create_default_context(),
+            timeout=self._step_seconds,
+        )
+        try:
+            await client.connect()
+            await _transmit(client, mail)
+            with suppress(SMTPException, OSError):
+                await client.quit()
+        finally:
+            client.close()
+
+
+async def _transmit(client: aiosmtplib.SMTP, mail: Mail) -> None:
+    """Send a mail over a connection; raises `MailRefused` and `RecipientUnavailable`."""
+    is_ascii = mail.recipient.isascii() and mail.sender.isascii()
+    try:
+        await client.sendmail(
+            mail.sender,
+            [mail.recipient],
+            mail.content,
+            mail_options=[] if is_ascii else ["SMTPUTF8"],
+        )
+    except SMTPRecipientsRefused as error:
+        code = error.recipients[0].code
+        if code >= _FIRST_PERMANENT:
+            raise MailRefused(f"the mail server answered {code} to the recipient") from error
+        reason = f"the mail server answered {code} to the recipient"
+        raise RecipientUnavailable(reason) from error
+    except aiosmtplib.SMTPDataError as error:
+        reason = f"the mail server answered {error.code} to the content"
+        raise RecipientUnavailable(reason) from error
+    except SMTPNotSupported as error:
+        raise MailRefused("the mail server accepts only ASCII addresses") from error
+
+
+def _reason_of(error: Exception) -> str:
+    """The reason of an error, without any text of the mail server."""
+    if isinstance(error, SMTPResponseException):
+        return f"it answered {error.code}"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    for one in (error, error.__cause__, error.__context__):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return f"its certificate is refused: {one.verify_message}"
+        if isinstance(one, socket.gaierror):
+            return "there is no such host"
+        if isinstance(one, OSError) and one.errno:
+            return os.strerror(one.errno)
+    return type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,98 @@
+// A Chromium for one flow: every page is checked for requests to other servers, violations of the policy and errors.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
+
+export const PASSWORD = "correct horse battery staple";
+
+// Run `flow({page, context, base, open, check, ...})` and print what it returns as JSON.
+export async function run(flows) {
+  const [name, text] = process.argv.slice(2);
+  const options = JSON.parse(text);
+  const browser = await chromium.launch({ executablePath: options.chromium, args: ["--no-sandbox"] });
+  try {
+    const result = await flows[name](await kitOf(browser, options));
+    console.log(JSON.stringify(result ?? null));
+  } finally {
+    await browser.close();
+  }
+}
+
+async function kitOf(browser, options) {
+  const { base, scheme = "light", width = 1280, profile } = options;
+  const context = await browser.newContext({
+    colorScheme: scheme,
+    viewport: { width, height: 800 },
+    timezoneId: "America/New_York",
+    storageState: profile ? JSON.parse(readFileSync(profile, "utf-8")) : undefined,
+    acceptDownloads: true,
+  });
+  context.setDefaultTimeout(30_000);
+  const faults = [];
+  const requests = [];
+  await context.addInitScript(() =>
+    addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)),
+  );
+  const origin = new URL(base).origin;
+  context.on("request", (request) => {
+    const url = new URL(request.url());
+    requests.push(url.pathname + url.search);
+    if (!["data:", "blob:"].includes(url.protocol) && url.origin !== origin) faults.push(`foreign: ${url}`);
+  });
+  const watch = (page) => {
+    page.on("pageerror", (error) => faults.push(`error: ${error.stack}`));
+    page.on("console", (message) => {
+      const answered = /Failed to load resource: the server responded with a status of (4\d\d|503)/.test(message.text());
+      if (["error", "warning"].includes(message.type()) && !answered && !/ERR_(CONNECTION|INCOMPLETE|EMPTY)/.test(message.text())) {
+        faults.push(`console: ${message.text()}`);
+      }
+    });
+    return page;
+  };
+  const page = watch(await context.newPage());
+  const kit = { ...options, browser, context, page, base, faults, requests, watch };
+  kit.open = (path, on = page) => on.goto(`${base}/console${path}`);
+  // A flow ends with this: no fault of any page since the last one.
+  kit.check = () => {
+    if (faults.length) throw new Error(faults.join("\n"));
+  };
+  kit.axe = async (on = page) => {
+    await on.evaluate(AXE);
+    const { violations, passes } = await on.evaluate(() => axe.run(document, { resultTypes: ["violations", "passes"] }));
+    const found = violations.flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html} ${node.failureSummary}`));
+    if (found.length) throw new Error(`axe at ${on.url()}:\n${found.join("\n")}`);
+    return passes.length;
+  };
+  kit.signIn = async (username, on = page) => {
+    await on.getByLabel("Username").fill(username);
+    await on.getByLabel("Password").fill(PASSWORD);
+    await on.getByRole("button", { name: "Sign in" }).click();
+    await on.getByRole("button", { name: "Sign out" }).waitFor();
+  };
+  kit.request = async (method, path, { body, token, headers } = {}) => {
+    const response = await fetch(`${base}/api/v2${path}`, {
+      method,
+      headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }), ...headers },
+      body: body && JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(`${method} ${path}: ${await response.text()}`);
+    return response.status === 204 ? null : response.json();
+  };
+  // A user of its own for a flow, over the API: {username, token}.
+  kit.user = async (prefix = "user") => {
+    const username = `${prefix}${Math.random().toString(36).slice(2, 10)}`;
+    await kit.request("POST", "/auth/register", { body: { username, email: `${username}@example.org`, password: PASSWORD } });
+    return { username, token: await kit.token(username) };
+  };
+  kit.token = async (username) =>
+    (await kit.request("POST", "/auth/login", { body: { username, password: PASSWORD } })).access_token;
+  kit.has = (text, on = page) => on.getByText(text).first().waitFor();
+  return kit;
+}
+
+export function expect(isTrue, text) {
+  if (!isTrue) throw new Error(text);
+}

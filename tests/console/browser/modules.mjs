@@ -1,0 +1,37 @@
+// Call one function of the console's modules: the name is an argument, the value comes as JSON.
+
+import { readFileSync } from "node:fs";
+import { rawMember } from "./console/checks.js";
+import { isConsistent, rootFromInclusion, same } from "./console/merkle.js";
+import { isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./console/notes.js";
+import { resources } from "./console/openapi.js";
+import { createMoments, inUtc, inZone } from "./console/times.js";
+
+const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
+const all = (cases, work) => Promise.all(cases.map((given) => work(...given)));
+
+const functions = {
+  consistency: (cases) =>
+    all(cases, async (old, size, oldRoot, text) => {
+      const { hashes, checkpoint } = parseConsistency(text);
+      return isConsistent(old, size, bytes(oldRoot), checkpoint.root, hashes);
+    }),
+  inclusion: (cases) =>
+    all(cases, async (leaf, text) => {
+      const { index, hashes, checkpoint } = parseInclusion(text);
+      const root = await rootFromInclusion(index, checkpoint.size, bytes(leaf), hashes);
+      return root !== null && same(root, checkpoint.root);
+    }),
+  signed: (cases) => all(cases, async (vkey, note) => isSigned(parseCheckpoint(note), await parseKey(vkey))),
+  member: (texts) => texts.map((text) => rawMember(text, "record")),
+  moments: ({ known, positions }) => {
+    const moments = createMoments();
+    known.forEach((pair) => moments.know(...pair));
+    return positions.map((one) => moments.timeOf(one));
+  },
+  times: ([text, zone]) => [inZone(text, zone), inUtc(text)],
+  resources: (document) => resources(document),
+};
+
+const value = JSON.parse(readFileSync(0, "utf-8"));
+console.log(JSON.stringify(await functions[process.argv[2]](value)));

@@ -1,0 +1,40 @@
+"""The flows of the console in a real browser.
+
+Each is run in light on a wide screen, and in dark on a narrow one. On the way axe-core must find
+nothing, and a request to another server, a violation of the policy or an error fails the flow.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.console.programs import PROGRAMS, Run
+from tests.console.service import Service
+
+LOOKS = {"light-wide": ("light", 1280), "dark-narrow": ("dark", 390)}
+SPECIAL = ("firstPage", "controls")
+ALL_FLOWS = re.findall(r"^async function (\w+)", (PROGRAMS / "flows.mjs").read_text(), re.MULTILINE)
+FLOWS = [name for name in ALL_FLOWS if name not in SPECIAL]
+
+MAX_BYTES = 150_000
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("flow", FLOWS)
+def test_flow(run: Run, served: Service, flow: str, look: str) -> None:
+    scheme, width = LOOKS[look]
+    run("flows.mjs", flow, scheme=scheme, width=width, **served.options)
+
+
+def test_the_first_page_is_small(run: Run, served: Service) -> None:
+    found = run("flows.mjs", "firstPage", **served.options)
+
+    assert found["bytes"] <= MAX_BYTES, found
+
+
+def test_control_a_foreign_request_and_a_broken_policy_are_noticed(
+    run: Run, served: Service
+) -> None:
+    assert run("flows.mjs", "controls", **served.options) >= 3

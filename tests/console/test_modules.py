@@ -1,0 +1,178 @@
+"""Modules of the console that need no browser, run by node against the server's own implementation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from events.transparency import merkle
+from events.transparency.signed_note import Consistency, Inclusion, Signer, TreeHead
+from tests.eventapi.http.routes.test_console import SOURCE
+from tests.generators.tools import needs
+
+PROGRAM = Path(__file__).parent / "browser" / "modules.mjs"
+LEAVES = [merkle.leaf_hash(b"line %d" % number) for number in range(40)]
+SIGNER = Signer("eventapi/test", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+
+Node = Callable[[str, Any], Any]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """Run a function of the program with a value, and return its result."""
+    needs("node")
+    folder = tmp_path_factory.mktemp("modules")
+    shutil.copytree(SOURCE, folder / "console")
+    shutil.copy(PROGRAM, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+
+    def call(name: str, value: Any) -> Any:
+        done = subprocess.run(
+            ["node", PROGRAM.name, name],
+            input=json.dumps(value),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return call
+
+
+def root(start: int, end: int) -> bytes:
+    return merkle.root_of(LEAVES[start:end])
+
+
+def checkpoint(size: int, signer: Signer = SIGNER) -> str:
+    return str(signer.sign(str(TreeHead(signer.verifier.name, size, root(0, size)))))
+
+
+def consistency(old: int, size: int) -> str:
+    hashes = [root(*one) for one in merkle.consistency_ranges(old, size)]
+    note = SIGNER.sign(str(TreeHead(SIGNER.verifier.name, size, root(0, size))))
+    return str(Consistency(old, hashes, note))
+
+
+def test_proofs_of_consistency_hold_for_all_sizes_and_for_no_other_root(node: Node) -> None:
+    sizes = [(old, size) for size in range(1, len(LEAVES) + 1) for old in range(1, size + 1)]
+    right: list[list[Any]] = [
+        [old, size, root(0, old).hex(), consistency(old, size)] for old, size in sizes
+    ]
+    wrong = [[old, size, root(0, old)[::-1].hex(), proof] for old, size, _, proof in right]
+
+    assert node("consistency", right) == [True] * len(right)
+    assert node("consistency", wrong) == [False] * len(wrong)
+
+
+def test_proofs_with_a_changed_missing_or_further_hash_never_hold(node: Node) -> None:
+    cases: list[list[Any]] = []
+    for old, size in ((3, 7), (4, 8), (6, 31), (16, 40), (1, 2), (39, 40)):
+        first, *hashes = consistency(old, size).partition("\n\n")[0].split("\n")
+        rest = consistency(old, size).partition("\n\n")[2]
+        changed = [hashes[:-1], [*hashes, hashes[0]], hashes[::-1] if len(hashes) > 1 else []]
+        cases += [
+            [old, size, root(0, old).hex(), "\n".join([first, *some]) + f"\n\n{rest}"]
+            for some in changed
+        ]
+
+    assert node("consistency", cases) == [False] * len(cases)
+
+
+def test_proofs_of_inclusion_hold_for_every_leaf_alone(node: Node) -> None:
+    cases, expected = [], []
+    for size in (1, 2, 3, 7, 8, 33, 40):
+        note = SIGNER.sign(str(TreeHead(SIGNER.verifier.name, size, root(0, size))))
+        for index in range(size):
+            hashes = [root(*one) for one in merkle.inclusion_ranges(index, size)]
+            proof = str(Inclusion(index, hashes, note))
+            for leaf in {index, (index + 1) % size}:
+                cases.append([LEAVES[leaf].hex(), proof])
+                expected.append(leaf == index)
+
+    assert node("inclusion", cases) == expected
+
+
+def test_signatures_are_those_of_the_key_alone(node: Node) -> None:
+    other = Signer("eventapi/test", Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    cases = [
+        [SIGNER.verifier.vkey, checkpoint(5)],
+        [other.verifier.vkey, checkpoint(5)],
+        [SIGNER.verifier.vkey, checkpoint(5).replace("\n5\n", "\n6\n")],
+        [SIGNER.verifier.vkey, checkpoint(5, other)],
+    ]
+
+    assert node("signed", cases) == [True, False, False, False]
+
+
+def test_a_member_is_cut_out_byte_for_byte(node: Node) -> None:
+    records = [
+        '{"a":"}\\"],","b":[{"c":1.0}], "hash":"x"},"personal":{"record":{}}',
+        '{"x":"\\\\","y":"\\u00e9\\ud83d\\ude00 é"}',
+    ]
+    cases = [f'{{"record":{one},"personal":null}}' for one in records]
+
+    assert node("member", cases) == [records[0].partition(',"personal"')[0], records[1]]
+
+
+def test_positions_get_times_between_those_of_their_neighbours(node: Node) -> None:
+    known = [[10, "2026-01-01T00:00:00Z"], [20, "2026-01-01T01:00:00Z"]]
+    found = node("moments", {"known": known, "positions": [10, 15, 5, 25]})
+
+    assert found == [
+        {"time": "2026-01-01T00:00:00.000Z", "isExact": True},
+        {"time": "2026-01-01T00:30:00.000Z", "isExact": False},
+        {"time": "2026-01-01T00:00:00.000Z", "isExact": False},
+        {"time": "2026-01-01T01:00:00.000Z", "isExact": False},
+    ]
+
+
+def test_times_are_shown_in_a_zone_and_in_utc(node: Node) -> None:
+    assert node("times", ["2026-07-01T23:30:05.123456Z", "America/New_York"]) == [
+        "1 Jul 2026, 19:30:05",
+        "1 Jul 2026, 23:30:05 UTC",
+    ]
+
+
+def test_every_declared_resource_has_fields_filters_and_actions(node: Node) -> None:
+    from tests.console.documents import document  # noqa: PLC0415 - starts an application
+
+    found = {one["collection"]: one for one in node("resources", document())}
+
+    assert set(found) == {"items", "invoices"}
+    invoice = found["invoices"]
+    assert [one["name"] for one in invoice["form"]] == [
+        "number",
+        "customer",
+        "cents",
+        "due",
+        "paid",
+    ]
+    assert [one["kind"] for one in invoice["form"]] == [
+        "long",
+        "text",
+        "integer",
+        "date",
+        "boolean",
+    ]
+    assert [one["isRequired"] for one in invoice["form"]] == [True, True, True, False, False]
+    assert [one["name"] for one in invoice["actions"]] == ["pay"]
+    assert invoice["noun"] == "invoice"
+    filters = {
+        one["field"]["name"]: [op["name"] for op in one["operators"]] for one in invoice["filters"]
+    }
+    assert set(filters) == {
+        *("id", "number", "customer", "cents", "due", "paid"),
+        *("owner", "created_at", "updated_at"),
+    }
+    assert filters["paid"] == ["", "ne", "in", "null"]
+    assert "contains" in filters["customer"]

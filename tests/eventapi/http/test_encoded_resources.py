@@ -1,0 +1,49 @@
+"""Encoded resources are those of their version, however few are cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventapi.http.encoded_resources import EncodedResources
+from eventapi.http.schemas.resources import Shape, shape_of
+from eventapi.http.schemas.responses import V1, V2
+from eventapi.testing.items import ITEM
+from events.vocabulary.resources import Entity
+
+SHAPES = [shape_of(ITEM, version) for version in (V1, V2)]
+TIME = "2026-11-29T12:00:00.000000Z"
+NAMES = {1: "ann", 2: "ben"}
+
+
+def item(version: int) -> Entity:
+    """One of three items, at a version."""
+    found: Entity = ITEM.type.entity(
+        version % 3, f"at {version}", None, 1 + version % 2, TIME, TIME, version
+    )
+    return found
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(SHAPES), st.lists(st.integers(1, 9), max_size=5))),
+    st.integers(0, 2_000),
+)
+def test_encoded_resources_are_as_if_nothing_were_cached(
+    requests: Sequence[tuple[Shape, Sequence[int]]], most_bytes: int
+) -> None:
+    encoded = EncodedResources(most_bytes)
+    for shape, versions in requests:
+        entities = [item(version) for version in versions]
+        rows = encoded.of(shape, entities, NAMES.__getitem__)
+        fresh = [shape.view_of(one, NAMES[one.owner]) for one in entities]
+        assert msgspec.json.encode(rows) == msgspec.json.encode(fresh)
+
+
+def test_cache_is_cleared_when_it_is_full() -> None:
+    encoded, shape = EncodedResources(1_000), SHAPES[1]
+    for version in range(1, 100):
+        encoded.of(shape, [item(version)], NAMES.__getitem__)
+        assert sum(map(len, encoded._by_version.values())) <= 3
