@@ -48,7 +48,7 @@ format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The campaigns of tests/README.md, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10 EVENTS=1000 KILLS=5`
+# The campaigns of tests/README.md, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10 EVENTS=1000 KILLS=5 TIMES=3`
 # takes minutes.
 CYCLES ?= 2000
 SEEDS ?= 100000
@@ -58,6 +58,7 @@ HISTORIES ?= 2000
 SECONDS ?= 60
 EVENTS ?= 100000
 KILLS ?= 200
+TIMES ?= 50
 
 prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fault_injection.simulation --seeds 0..$(SEEDS)
@@ -69,6 +70,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --databases
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --erasures
 	$(BIN)/python -m tests.fault_injection.webhooks --events $(EVENTS) --kills $(KILLS)
+	$(BIN)/python -m tests.fault_injection.failover --times $(TIMES) --clients 64
 	$(BIN)/python -m tests.end_to_end.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 	$(BIN)/python -m tests.deployment.production --log postgresql
 	$(BIN)/python -m tests.deployment.production --log mariadb

@@ -157,7 +157,8 @@ async def has_log(settings: Settings) -> bool:
         return settings.log_path.exists()
     from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
-    async with async_closing(await Database.open(settings.log or "", begin=False)) as database:
+    database = await Database.open(settings.log or "", begin=False, writable=False)
+    async with async_closing(database):
         return await database.has_log()
 
 
@@ -230,11 +231,14 @@ async def _open_connection(
 ) -> AsyncIterator[Database]:
     """Open the database of a log; a missing log is created only with ``begin``.
 
-    With ``writable``, tables that an earlier version did not have are created.
+    With ``writable``, a standby is refused, and tables that an earlier version did not have are
+    created.
     """
     from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
-    database = await Database.open(settings.log or "", patience, begin=False)
+    database = await Database.open(
+        settings.log or "", patience, begin=False, writable=begin or writable
+    )
     async with async_closing(database):
         if not await database.has_log():
             if not begin:

@@ -17,11 +17,13 @@ from sqlalchemy import Table, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from events.database.drivers import CONNECT_SECONDS, parse_url
+from events.database.drivers import COMMIT_SECONDS, CONNECT_SECONDS, parse_url
 from events.database.durability import check_commits_are_durable
 from events.database.failures import ERRORS, reason_of
+from events.database.hosts import Check, Hosts
 from events.database.pooler import check_connection_is_own, refusal_of_pooler
 from events.database.tables import HEAD, KEYS, create_tables
+from events.database.urls import mask_url, split_hosts
 from events.errors import ConfigurationError
 from events.io import startup
 from events.messages.server_log import DATABASE_AWAITED, NOT_VACUUMED
@@ -41,21 +43,29 @@ class Database:
     that is committed. Writes use `transaction`.
     """
 
-    def __init__(self, url: str) -> None:
-        """Parse the URL and connect to nothing yet; raises `ConfigurationError`."""
-        self._url, arguments = parse_url(url)
-        self.is_postgresql = self._url.get_backend_name() == "postgresql"
+    def __init__(self, url: str, *, writable: bool = True) -> None:
+        """Parse the URL and connect to nothing yet; raises `ConfigurationError`.
+
+        With ``writable``, no host of PostgreSQL is used that refuses writes, such as a standby.
+        """
+        parsed, arguments = parse_url(url, writable=writable)
+        self._address, _, _ = mask_url(url).partition("?")
+        self.is_postgresql = parsed.get_backend_name() == "postgresql"
+        self._hosts = Hosts(split_hosts(url)[1], arguments)
         common: dict[str, Any] = {
-            "connect_args": arguments,
             "pool_pre_ping": not self.is_postgresql,
             "pool_recycle": _RECYCLE_SECONDS,
             "pool_timeout": CONNECT_SECONDS,
         }
+        if self.is_postgresql:
+            common["async_creator"] = self._hosts.connect
+        else:
+            common["connect_args"] = arguments
         self.reading: AsyncEngine = create_async_engine(
-            self._url, isolation_level="AUTOCOMMIT", **common
+            parsed, isolation_level="AUTOCOMMIT", **common
         )
         self.writing: AsyncEngine = create_async_engine(
-            self._url, isolation_level="READ COMMITTED", **common
+            parsed, isolation_level="READ COMMITTED", **common
         )
         self.current_transaction: AsyncConnection | None = None
         """The transaction under the log's lock, which other writes of this process join."""
@@ -64,13 +74,15 @@ class Database:
         self._reason = "it has not answered yet"
 
     @classmethod
-    async def open(cls, url: str, patience: float = 0, *, begin: bool = True) -> Database:
+    async def open(
+        cls, url: str, patience: float = 0, *, begin: bool = True, writable: bool = True
+    ) -> Database:
         """Connect and check that commits are durable; with ``begin``, create the tables.
 
-        For ``patience`` seconds, an unreachable database is tried again. Raises
-        `ConfigurationError`.
+        For ``patience`` seconds, an unreachable database is tried again. ``writable`` is as in the
+        constructor. Raises `ConfigurationError`.
         """
-        database = cls(url)
+        database = cls(url, writable=writable)
         try:
             if not patience:
                 await database._connect(patience, begin=begin)
@@ -109,7 +121,7 @@ class Database:
 
     def __str__(self) -> str:
         """Return the address without its secrets."""
-        return str(self._url.set(drivername=self._url.get_backend_name(), query={}))
+        return self._address
 
     async def _check(self) -> None:
         async with self.reading.connect() as connection:
@@ -154,6 +166,30 @@ class Database:
             else table.insert().prefix_with("IGNORE")
         )
         await connection.execute(insert, rows)
+
+    async def require(self, check: Check | None) -> None:
+        """Use only hosts of PostgreSQL that pass a check, and new connections."""
+        if self.is_postgresql:
+            self._hosts.check = check
+            await self.close()
+
+    async def commit(self, connection: AsyncConnection) -> None:
+        """Commit; a COMMIT that takes too long is abandoned, and never cancelled.
+
+        While PostgreSQL waits for a synchronous standby, a cancelled COMMIT takes effect without
+        the standby. An abandoned one stays invisible, and keeps its locks, until the standby has
+        it.
+        """
+        if not self.is_postgresql:
+            await connection.commit()
+            return
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None  # noqa: S101 - for the type checker
+        timer = asyncio.get_running_loop().call_later(COMMIT_SECONDS, raw.terminate)
+        try:
+            await connection.commit()
+        finally:
+            timer.cancel()
 
     def connection(self) -> AsyncConnection:
         """Return an unstarted connection; its first statement begins a transaction."""

@@ -7,13 +7,16 @@ from typing import Any, Final
 
 import sqlalchemy
 
-from events.database.urls import database_fault
+from events.database.urls import READ_WRITE, database_fault, split_hosts
 from events.errors import ConfigurationError
 
 CONNECT_SECONDS: Final = 5
 
 STATEMENT_SECONDS: Final = 10
 """How long one statement may take, unless it waits for a lock. Later the connection is lost."""
+
+COMMIT_SECONDS: Final = 8
+"""How long a COMMIT may take; less than `STATEMENT_SECONDS`, after which it would be cancelled."""
 
 LOCK_SECONDS: Final = 1
 """How long the database lets one statement wait for a lock; a longer wait repeats the statement.
@@ -36,22 +39,28 @@ _DRIVERS: Final = {
 }
 
 
-def parse_url(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
-    """Return SQLAlchemy's URL and the driver's arguments; raises `ConfigurationError`."""
+def parse_url(url: str, *, writable: bool = True) -> tuple[sqlalchemy.URL, dict[str, Any]]:
+    """Return SQLAlchemy's URL and the driver's arguments; raises `ConfigurationError`.
+
+    The URL has the first of several hosts alone, and the arguments of asyncpg have none. With ``writable``, or if the address
+    demands it, the arguments accept no PostgreSQL that refuses writes.
+    """
     if fault := database_fault(url):
         raise ConfigurationError(f"EVENTAPI_LOG: {fault}")
-    parsed = sqlalchemy.make_url(url)
-    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
-    if parsed.get_backend_name() == "postgresql":
-        # The option has libpq's name, which users know; asyncpg calls the same option ``ssl``.
-        mode = parsed.query.get("sslmode")
-        return parsed.difference_update_query(["sslmode"]), _asyncpg_arguments(mode)
-    has_tls = parsed.query.get("ssl") == "true"
-    return parsed.difference_update_query(["ssl"]), _asyncmy_arguments(has_tls=has_tls)
+    first, hosts = split_hosts(url)
+    parsed = sqlalchemy.make_url(first)
+    query = parsed.query
+    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername], query={})
+    if parsed.get_backend_name() != "postgresql":
+        return parsed, _asyncmy_arguments(has_tls=query.get("ssl") == "true")
+    is_writable = writable or len(hosts) > 1 or "target_session_attrs" in query
+    login = {"user": parsed.username, "password": parsed.password, "database": parsed.database}
+    return parsed, login | _asyncpg_arguments(query.get("sslmode"), is_writable=is_writable)
 
 
-def _asyncpg_arguments(sslmode: object) -> dict[str, Any]:
+def _asyncpg_arguments(sslmode: object, *, is_writable: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
+        "target_session_attrs": READ_WRITE if is_writable else "any",
         "timeout": CONNECT_SECONDS,
         "command_timeout": STATEMENT_SECONDS,
         "server_settings": {
@@ -61,6 +70,7 @@ def _asyncpg_arguments(sslmode: object) -> dict[str, Any]:
             "tcp_keepalives_idle": f"{IDLE_SECONDS}",
         },
     }
+    # The option has libpq's name, which users know; asyncpg calls the same option ``ssl``.
     return arguments | ({"ssl": sslmode} if sslmode else {})
 
 

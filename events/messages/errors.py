@@ -95,12 +95,11 @@ LOG_FILE_LOST: Final = Message(
     "put the log back; if it is lost, `eventapi log restore COPY` with the newest copy",
 )
 DATABASE_BEHIND: Final = Message(
-    "{events:,} events were acknowledged here, and the database does not have them: it is an older "
-    "copy, or another log",
-    "Nothing was changed. Writes are refused, because they would make the loss of the events after "
-    "the copy final.",
-    "restore the newest backup of the database; only if you give those events up: rm {mark}, then "
-    "start the server again",
+    "{events:,} events were acknowledged here, and the database {lack}: it is a standby that was "
+    "behind, an older copy, or another log",
+    "Nothing was changed. Writes are refused, because they would make the loss of those events final.",
+    "start the database that has them, and writes resume automatically; if it is lost, restore the "
+    "newest backup; only if you give those events up: rm {mark}, then start the server again",
 )
 
 # Databases

@@ -111,6 +111,11 @@ class Server:
         return self._process.pid
 
     @property
+    def output_path(self) -> Path:
+        """The file of everything that the server prints."""
+        return self._output
+
+    @property
     def output(self) -> str:
         """Everything that the server has printed so far."""
         return self._output.read_text(errors="replace")

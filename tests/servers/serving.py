@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NoReturn, TypeVar
 
 import pytest
 
-from tests.servers.service import NotInstalledError, Service
+from tests.servers.service import NotInstalledError
 
-S = TypeVar("S", bound=Service)
+S = TypeVar("S", bound=AbstractContextManager[object])
 
 
 @contextmanager
 def serving(service: S) -> Iterator[S]:
-    """Run a server. If it is not installed, skip the test; in CI, fail."""
+    """Run a server, or several. If it is not installed, skip the test; in CI, fail."""
     with ExitStack() as stack:
         try:
             stack.enter_context(service)

@@ -9,10 +9,12 @@ commits, on PostgreSQL as on MySQL, and every readable line is durable.
    the log that this machine has seen; all processes of the machine share it. A process advances it
    after a commit and before it answers, so reads on one machine are linearizable. Appends of other
    machines are notified by PostgreSQL's NOTIFY, and polled elsewhere.
-2. The commit index outlives the server. A database that ends before it has lost acknowledged
-   events, by a fail-over or an old backup: then it counts as unreachable.
+2. The commit index outlives the server. A database without the line at its position has lost
+   acknowledged events, by a fail-over or an old backup: then it counts as unreachable. This is
+   checked before the commit index follows, and on each new connection to PostgreSQL.
 3. If the connection is lost during COMMIT, the outcome is unknown. Then the row is locked once
-   more: the lock waits for the end of the lost transaction, and the rows show its outcome.
+   more: the lock waits for the end of the lost transaction, and the rows show its outcome. A
+   synchronous standby may lack them until another COMMIT, which waits for it, succeeds.
 4. While the database is unreachable, `position` does not change and reads fail at once, so requests
    can still be answered from memory; `lost_for` reports it. An append waits for the database,
    because a restart of a database takes only a moment.
@@ -49,6 +51,7 @@ from events.io.tasks import cancel_and_wait, wait_uncancellable
 from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_point
 from events.log.locking import acquire_within
 from events.log.port import Head
+from events.log.sql.continuity import check_continues, check_server
 from events.log.sql.rows import (
     CHANNEL,
     LINES_PER_SELECT,
@@ -59,7 +62,7 @@ from events.log.sql.rows import (
     schema_of,
     select_lines,
 )
-from events.messages.errors import COMMIT_UNKNOWN, DATABASE_BEHIND, FILE_GONE
+from events.messages.errors import COMMIT_UNKNOWN, FILE_GONE
 from events.messages.message import Message
 from events.messages.server_log import (
     COMMIT_ANSWER_LOST,
@@ -110,12 +113,12 @@ class SqlLog:
                 known = read_commit_point(index) if index.exists() else CommitPoint()
                 self._commit_index = CommitIndex.in_memory(index, known)
         except OSError as error:
-            hint = permission_hint(index, error)
-            reason = f"the mark {index} cannot be used: {error.strerror}{hint}"
-            raise ConfigurationError(reason) from error
+            reason = f"{error.strerror}{permission_hint(index, error)}"
+            raise ConfigurationError(f"the mark {index} cannot be used: {reason}") from error
         self._mutex = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._lost_at: float | None = None
+        self._refusal: MissingEvents | None = None
         self._follow_task: asyncio.Task[None] | None = None
         self.head = Head()
 
@@ -129,25 +132,17 @@ class SqlLog:
         """
         log = cls(database, index, writable=writable)
         try:
+            await database.require(
+                lambda connection: check_server(connection, log._commit_index.read().head, index)
+            )
             with translate_errors(LogUnreachable, "the log"):
                 async with database.reading.connect() as connection:
                     await log._poll_head(connection)
-            known = log._commit_index.read().head
-            lines = await log._read_page(known.position - 1, known.position)
-            if known.position and not any(known.matches(line) for line in lines):
-                raise log._missing_events(known)
         except BaseException:
             await log.close()
             raise
         log._follow_task = asyncio.create_task(log._follow(), name="log")
         return log
-
-    def _missing_events(self, known: Head) -> MissingEvents:
-        return MissingEvents(
-            DATABASE_BEHIND.fill(events=known.position, mark=self._commit_index.path),
-            position=known.position,
-            offset=0,
-        )
 
     @property
     def position(self) -> int:
@@ -179,7 +174,7 @@ class SqlLog:
                 async with self.database.reading.connect() as connection:
                     rows = await select_lines(connection, after, upto)
                     break
-            except ERRORS as error:
+            except _DISCONNECT_ERRORS as error:
                 if is_last:
                     reason = f"the log cannot be reached: {reason_of(error)}"
                     raise LogUnreachable(reason) from error
@@ -190,7 +185,7 @@ class SqlLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[SqlLog]:
         if self.lost_for > timeout:
-            raise LogUnreachable(_UNREACHABLE)
+            raise self._refusal or LogUnreachable(_UNREACHABLE)
         async with acquire_within(self._mutex, timeout):
             connection = await self._connect_and_lock(timeout)
             self._connection = self.database.current_transaction = connection
@@ -244,10 +239,7 @@ class SqlLog:
     async def _lock(self, connection: AsyncConnection) -> None:
         head = await head_of(connection, SELECT_HEAD_FOR_UPDATE)
         known = self._commit_index.read().head
-        if head.position < known.position or (
-            head.position == known.position and head.hash != known.hash
-        ):
-            raise self._missing_events(known)
+        await check_continues(connection, head, known, self._commit_index.path)
         self._set_connected(is_connected=True)
         self._advance(head)
         self.head = head
@@ -286,7 +278,7 @@ class SqlLog:
                     connection, lines, head, is_postgresql=self.database.is_postgresql
                 )
                 is_committing = True
-                await connection.commit()
+                await self.database.commit(connection)
             except ERRORS as error:
                 await _release(connection, is_over=False)
                 if not is_committing or not await self._is_committed(head):
@@ -299,14 +291,17 @@ class SqlLog:
         """Whether a transaction of unknown outcome was committed; see 3 above."""
         deadline = time.monotonic() + _RESOLVE_SECONDS
         while time.monotonic() < deadline:
-            with suppress(*ERRORS):
+            with suppress(*_DISCONNECT_ERRORS):
                 async with (
                     asyncio.timeout(deadline - time.monotonic()),
                     self.database.connection() as connection,
                 ):
                     await head_of(connection, SELECT_HEAD_FOR_UPDATE)
                     rows = await select_lines(connection, head.position - 1, head.position)
-                    return any(head.matches(row.line) for row in rows)
+                    if not any(head.matches(row.line) for row in rows):
+                        return False
+                    await self.database.commit(connection)  # A row lock is a write, too.
+                    return True
             await asyncio.sleep(_FIRST_RETRY_SECONDS)
         raise LogUnavailable(COMMIT_UNKNOWN)
 
@@ -327,12 +322,17 @@ class SqlLog:
             fcntl.flock(self._index_file, fcntl.LOCK_UN)
 
     def _set_connected(self, *, is_connected: bool, error: Exception | None = None) -> None:
-        if not is_connected and self._lost_at is None:
-            self._lost_at = time.monotonic()
+        if is_connected:
+            if self._lost_at is not None:
+                logger.warning(DATABASE_BACK)
+            self._lost_at = self._refusal = None
+            return
+        # A server that lacks events may answer in place of a lost one: report both.
+        refusal = error if isinstance(error, MissingEvents) else None
+        if self._lost_at is None or (refusal and not self._refusal):
             logger.warning(_disconnect_message(error))
-        elif is_connected and self._lost_at is not None:
-            self._lost_at = None
-            logger.warning(DATABASE_BACK)
+        self._lost_at = self._lost_at or time.monotonic()
+        self._refusal = refusal or self._refusal
 
     async def _follow(self) -> None:
         """Background task: advance the commit index and track if the database is lost."""
@@ -366,8 +366,7 @@ class SqlLog:
     async def _poll_head(self, connection: AsyncConnection) -> None:
         known = self._commit_index.read().head
         head = await head_of(connection)
-        if head.position < known.position:
-            raise self._missing_events(known)
+        await check_continues(connection, head, known, self._commit_index.path)
         self._advance(head)
 
     @asynccontextmanager
@@ -388,6 +387,7 @@ class SqlLog:
     async def close(self) -> None:
         if self._follow_task is not None:
             await cancel_and_wait(self._follow_task)
+        await self.database.require(None)
         self._commit_index.close()
         if self._index_file is not None:
             os.close(self._index_file)

@@ -38,7 +38,7 @@ async def test_waiting_for_a_dead_database_is_logged(
     assert first.levelno == second.levelno == logging.WARNING
     line = first.getMessage()
     assert line.startswith(
-        f"waiting for the database postgresql://ev:***@127.0.0.1:{closed_port}/log, up to 1 s more: "
+        f"waiting for the database postgresql://ev:********@127.0.0.1:{closed_port}/log, up to 1 s more: "
     )
     assert "Nothing was lost" in line
     assert "hunter2" not in caplog.text

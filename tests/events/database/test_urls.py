@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events.database.connection import Database
-from events.database.urls import database_fault
+from events.database.urls import database_fault, database_id, mask_url, split_hosts
 from events.errors import ConfigurationError
 
 PARTS = st.text("QXé:/@?#%[]&=. 0", max_size=8)
@@ -16,10 +16,11 @@ ADDRESSES = st.builds(
     st.sampled_from(["postgresql", "postgres", "mysql", "mariadb", "pg", ""]),
     PARTS,
     PARTS,
-    st.sampled_from(["db.example", "[::1]", "[x", "", "a" * 70]) | PARTS,
+    st.sampled_from(["db.example", "[::1]", "[x", "", "a" * 70, "a,b", "a:1,[::1]"]) | PARTS,
     st.sampled_from(["5432", "0", "65536", "port", ""]),
     PARTS,
-    st.sampled_from(["", "?sslmode=require", "?ssl=true", "?ssl=1", "?x=QX", "?sslmode=QX"]),
+    st.sampled_from(["", "?sslmode=require", "?ssl=true", "?ssl=1", "?x=QX", "?sslmode=QX"])
+    | st.sampled_from(["?target_session_attrs=read-write", "?target_session_attrs=QX"]),
 )
 
 
@@ -41,16 +42,27 @@ def test_a_refusal_contains_no_part_of_the_address(url: str) -> None:
     [
         (
             "postgresql://u:p@h:1/d?sslrootcert=x",
-            "only option of a postgresql:// address is sslmode",
+            "only options of a postgresql:// address are sslmode and",
         ),
         (
             "postgresql://u:p@h:1/d?sslmode=require&sslmode=disable",
-            "is sslmode; give it at most once",
+            "give each at most once",
         ),
         ("mysql://u:p@h:1/d?ssl=true&ssl=true", "is ssl; give it at most once"),
         ("mysql://u:p@h:1/d?sslmode=require", "only option of a mysql:// address is ssl"),
         ("mysql://u:p@h:1/d?ssl=required", "the option ssl must be true"),
         ("mysql://u:p@h:1/", "postgresql://USER"),
+        ("mysql://u:p@h:1,i:1/d", "only a postgresql:// address may have several hosts"),
+        ("postgresql://u:p@h:1,/d", "HOST:PORT,HOST:PORT"),
+        ("postgresql://u:p@,h/d", "HOST:PORT,HOST:PORT"),
+        ("postgresql://u:p@h:1,i:99999/d", "HOST:PORT,HOST:PORT"),
+        ("postgresql://u:p@h:1,db..example/d", "HOST:PORT,HOST:PORT"),
+        ("postgresql://u:p@h:1,i:port/d", "HOST:PORT,HOST:PORT"),
+        ("postgresql://u:p@h,i/d?target_session_attrs=any", "must be read-write"),
+        (
+            "postgresql://h/d?target_session_attrs=read-write&target_session_attrs=read-write",
+            "give each at most once",
+        ),
         ("mysql://u:p@db..example:1/d", "postgresql://USER"),
         ("postgresql://u:p@h:99999/d", "postgresql://USER"),
     ],
@@ -64,3 +76,28 @@ def test_an_address_with_wrong_options_or_parts_is_refused(address: str, why: st
 def test_an_address_of_an_unknown_scheme_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://USER"):
         Database(address)
+
+
+def test_the_hosts_of_an_address_have_ports_of_their_own() -> None:
+    url = "postgresql://u:p,q@a:5432,[::1]:5433,c.example/log?target_session_attrs=read-write"
+    first, hosts = split_hosts(url)
+    assert first == "postgresql://u:p,q@a:5432/log?target_session_attrs=read-write"
+    assert hosts == [("a", 5432), ("::1", 5433), ("c.example", None)]
+    assert database_fault(url) is None
+
+
+def test_an_address_of_several_hosts_is_shown_without_its_password() -> None:
+    url = "postgresql://u:p,q@a:5432,[::1]:5433/log?sslmode=require&target_session_attrs=read-write"
+    assert mask_url(url) == url.replace("p,q", "********")
+    assert str(Database(url)) == "postgresql://u:********@a:5432,[::1]:5433/log"
+
+
+def test_further_hosts_leave_the_mark_of_a_database_in_use() -> None:
+    """So the events that were acknowledged before are still known."""
+    ids = {
+        database_id(f"postgresql://u:p@{hosts}/log{options}")
+        for hosts in ("a:5432", "a:5432,b:5433", "a:5432,c")
+        for options in ("", "?target_session_attrs=read-write")
+    }
+    assert len(ids) == 1
+    assert database_id("postgresql://u:p@b:5433,a:5432/log") not in ids

@@ -22,6 +22,7 @@ from events.transparency.tree import Tree
 from tests.events.rows import Server, with_port
 from tests.events.transparency.test_tree import LongLog
 from tests.servers.postgresql import PostgreSQL
+from tests.servers.replication import Standby
 from tests.servers.serving import serving
 
 pytestmark = pytest.mark.usefixtures("collected")
@@ -226,25 +227,6 @@ async def test_nothing_is_signed_if_the_key_of_the_row_is_missing(url: str, tmp_
         await connection.execute(KEYS.delete())
     await database.close()
     await assert_suspended(url, tmp_path / "fresh", 9, "is missing")
-
-
-class Standby(PostgreSQL):
-    """A standby of another server, until it is promoted."""
-
-    def __init__(self, primary: PostgreSQL) -> None:
-        super().__init__()
-        self._primary = primary
-
-    def prepare(self) -> None:
-        """Copy the primary's files, with its write-ahead log."""
-        source = self._primary.url_of("postgres", "postgres")
-        base: list[str | Path] = [self.program("pg_basebackup"), f"--dbname={source}"]
-        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]
-        self.run([*base, *options, "--pgdata", self.data])
-
-    def promote(self) -> None:
-        """Make it a primary on a new timeline."""
-        self.sql("SELECT pg_promote(true)")
 
 
 @pytest.mark.long

@@ -64,10 +64,11 @@ async def test_logs_in_two_schemas_ignore_each_others_notifications(
     url = postgresql.new_database()
     postgresql.sql("CREATE SCHEMA other AUTHORIZATION eventapi", url.rpartition("/")[2])
     one = await open_sql_log(cleanup, url, tmp_path / "one")
+    await append(one, 3)  # Opens the connection of its writes, which keeps its schema.
     role = "ALTER ROLE eventapi IN DATABASE {} SET search_path = other"
     postgresql.sql(role.format(url.rpartition("/")[2]))
     other = await open_sql_log(cleanup, url, tmp_path / "other")
-    await append(one, 5)
+    await append(one, 2)
     lines = await append(other, 2)
     await asyncio.sleep(0.1)
     assert (one.position, other.position) == (5, 2)

@@ -1,0 +1,78 @@
+"""Connect to the first host of a PostgreSQL address that can be used.
+
+asyncpg also takes several hosts, but one time limit for all of them: a host that drops packets
+would use it up, and the hosts after it would never be tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from events.database.failures import ERRORS, reason_of
+from events.database.urls import Host
+from events.errors import MissingEvents
+
+Check = Callable[["asyncpg.Connection[Any]"], Awaitable[None]]
+"""Raises an error of `ERRORS`, or `MissingEvents`, if a host must not be used."""
+
+
+_READ_ONLY: Final = "it refuses writes: it is a standby, or default_transaction_read_only is on"
+_UNUSABLE: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
+
+
+class Hosts:
+    """The hosts of an address, in the order in which they are tried."""
+
+    def __init__(self, hosts: Sequence[Host], arguments: dict[str, Any]) -> None:
+        self._hosts = list(hosts)
+        self._arguments = arguments
+        self.check: Check | None = None
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        """Connect to the first host that can be used.
+
+        The last one that was used is tried first, so an old primary that returns gets no connections while the new one works. Raises the error
+        of a single host; with several, `MissingEvents` if a host lacks events, otherwise an
+        `OSError` that names each host.
+        """
+        errors: dict[Host, Exception] = {}
+        for host in tuple(self._hosts):
+            try:
+                connection = await self._connect_to(host)
+            except _UNUSABLE as error:
+                errors[host] = error
+                continue
+            self._hosts.remove(host)
+            self._hosts.insert(0, host)
+            return connection
+        raise _error_of(errors)
+
+    async def _connect_to(self, host: Host) -> asyncpg.Connection[Any]:
+        name, port = host
+        try:
+            connection = await asyncpg.connect(host=name or None, port=port, **self._arguments)
+        except asyncpg.TargetServerAttributeNotMatched:
+            raise ConnectionError(_READ_ONLY) from None
+        try:
+            if self.check is not None:
+                await self.check(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+
+def _error_of(errors: dict[Host, Exception]) -> Exception:
+    found = list(errors.values())
+    missing = [error for error in found if isinstance(error, MissingEvents)]
+    if missing or len(found) == 1:
+        return (missing or found)[0]
+    return ConnectionError(
+        "; ".join(
+            f"{name}{f':{port}' if port else ''}: {reason_of(error)}"
+            for (name, port), error in errors.items()
+        )
+    )
