@@ -168,9 +168,9 @@ class Database:
         await connection.execute(insert, rows)
 
     async def require(self, check: Check | None) -> None:
-        """Use only hosts of PostgreSQL that pass a check, and new connections."""
-        if self.is_postgresql:
-            self._hosts.check = check
+        """Use only hosts of PostgreSQL that pass a check, on new connections."""
+        self._hosts.check = check
+        if self.is_postgresql and check is not None:
             await self.close()
 
     async def commit(self, connection: AsyncConnection) -> None:

@@ -34,9 +34,9 @@ class Hosts:
     async def connect(self) -> asyncpg.Connection[Any]:
         """Connect to the first host that can be used.
 
-        The last one that was used is tried first, so an old primary that returns gets no connections while the new one works. Raises the error
-        of a single host; with several, `MissingEvents` if a host lacks events, otherwise an
-        `OSError` that names each host.
+        The last one that was used is tried first, so an old primary that returns gets no
+        connections while the new one works. Raises the error of a single host; with several,
+        `MissingEvents` if a host lacks events, otherwise an `OSError` that names each host.
         """
         errors: dict[Host, Exception] = {}
         for host in tuple(self._hosts):

@@ -29,9 +29,8 @@ _STANDING: Final = f"""
 async def check_server(connection: Any, known: Head, mark: Path) -> None:
     """Refuse a new connection to a server that could lose, or has lost, events.
 
-    The connection is asyncpg's. Such a server is a standby that was promoted too early, or that is set
-    up otherwise than the primary.
-    Raises `MissingEvents` and `ConnectionError`.
+    The connection is asyncpg's. Such a server is a standby that was promoted too early, or that has
+    other settings than the primary. Raises `MissingEvents` and `ConnectionError`.
     """
     found = await connection.fetchrow(_STANDING, known.position)
     if found is None:

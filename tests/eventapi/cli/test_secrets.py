@@ -41,7 +41,9 @@ def leaked_parts(password: str, output: str) -> list[str]:
 def test_an_unusable_database_url_leaks_no_password(
     closed_port: int, tmp_path: Path, password: str, scheme: str
 ) -> None:
-    url = f"{scheme}://ev:{password}@127.0.0.1:{closed_port}/db"
+    place = f"127.0.0.1:{closed_port}"
+    hosts = place if scheme == "mysql" else f"{place},{place}"
+    url = f"{scheme}://ev:{password}@{hosts}/db"
     for command in COMMANDS:
         for result in (
             invoke(tmp_path, *command, "--log", url),
@@ -72,6 +74,8 @@ def test_a_redis_url_leaks_no_password(tmp_path: Path, password: str, scheme: st
         (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?db=QXZQ"),
         (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?protocol=9"),
         (2, "LOG", "postgresql://ev:QX@ZQ@127.0.0.1:1/db"),
+        (2, "LOG", "postgresql://ev:QXZQ@127.0.0.1:1,/db"),
+        (2, "LOG", "postgresql://ev:QXZQ@127.0.0.1:1,127.0.0.1:2/db?target_session_attrs=any"),
         (2, "LOG", "postgresql://ev:QX/ZQ@XZ/QX@127.0.0.1:1/db"),
         (2, "SENTRY_DSN", "https://QXZQ:XZQX@127.0.0.1:port/x"),
     ],

@@ -34,8 +34,10 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args()
-    plan = Plan(chosen.times, chosen.refusals, chosen.clients, chosen.workers, chosen.seed)
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="begin no new incident after this time"
+    )
+    plan = Plan(**vars(parser.parse_args()))
     print(describe_machine(Path.cwd()), flush=True)  # noqa: T201 - the output of the command
     with tempfile.TemporaryDirectory(prefix="eventapi-failover-") as name:
         report = run(Path(name), plan)

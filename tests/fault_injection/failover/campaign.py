@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 import subprocess
 import sys
@@ -41,7 +42,8 @@ FAILED_OVER, RETURNED = "failed over", "lost events, refused, and the primary re
 class Plan(msgspec.Struct, frozen=True):
     """How often the standby takes over, and how often it is refused because it lost events.
 
-    Of the ``clients``, a quarter sends every write with an Idempotency-Key until it is answered.
+    Of the ``clients``, a quarter sends every write with an Idempotency-Key until it is answered. No
+    incident begins after ``seconds``, unless that is 0.
     """
 
     times: int = 50
@@ -49,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     clients: int = 64
     workers: int = WORKERS
     seed: int = 1
+    seconds: float = 0
 
 
 class Report(msgspec.Struct):
@@ -61,7 +64,7 @@ class Report(msgspec.Struct):
     retried: int
     repeats: int
     lines: int
-    tracebacks: int
+    tracebacks: list[str]
 
     def __str__(self) -> str:
         rows = [
@@ -70,21 +73,22 @@ class Report(msgspec.Struct):
             ("their repeated requests", f"{self.repeats:,}"),
             ("refusals of a worker, with the positions", f"{self.refusals:,}"),
             ("commits of unknown outcome", f"{self.unknown:,}"),
-            ("tracebacks", f"{self.tracebacks:,}"),
+            ("tracebacks", f"{len(self.tracebacks):,}"),
         ]
         for name, gaps in self.gaps.items():
             median, most = statistics.median(gaps), max(gaps)
             rows.append((name, f"{len(gaps)} times"))
             rows.append(("  seconds without a write", f"median {median:.2f}, maximum {most:.2f}"))
-        return "\n".join((str(self.verdict), *(f"{name:<48}{what}" for name, what in rows)))
+        figures = (f"{name:<48}{what}" for name, what in rows)
+        return "\n".join((str(self.verdict), *figures, *self.tracebacks[:3]))
 
 
 class Incidents:
     """Runs the incidents of a plan in sequence, in a thread beside the load."""
 
     def __init__(self, pair: Pair, server: Server, plan: Plan) -> None:
-        self._pair = pair
-        self._server = server
+        self.pair = pair
+        self.server = server
         self._plan = plan
         self.happened: list[Incident] = []
         self.log = ServerLog(server.output_path)
@@ -93,25 +97,29 @@ class Incidents:
         """Run all incidents; each ends when every worker has written again."""
         assert isinstance(workload, FailoverWorkload)
         left = {FAILED_OVER: self._plan.times, RETURNED: self._plan.refusals}
+        deadline = time.monotonic() + (self._plan.seconds or math.inf)
         while any(left.values()):
-            for name, act in ((FAILED_OVER, self._fail_over), (RETURNED, self._be_refused)):
+            for name, act in ((FAILED_OVER, self.fail_over), (RETURNED, self._be_refused)):
+                if time.monotonic() > deadline:
+                    return
                 if left[name]:
                     left[name] -= 1
                     act(workload)
 
-    def _fail_over(self, workload: FailoverWorkload) -> None:
-        self._pair.replicate_synchronously()
+    def fail_over(self, workload: FailoverWorkload) -> None:
+        """Kill the primary, and promote its synchronous standby."""
+        self.pair.replicate_synchronously()
         time.sleep(UNDISTURBED_SECONDS)
-        self._begin(FAILED_OVER)
-        self._pair.fail_over()
-        self._end(workload)
+        self.begin(FAILED_OVER)
+        self.pair.fail_over()
+        self.end(workload)
 
     def _be_refused(self, workload: FailoverWorkload) -> None:
         """Promote a standby that lacks events, and start the right primary beside it."""
-        pair = self._pair
+        pair = self.pair
         pair.standby.stop()
-        wait_for_each(workload.written, self._server.worker_pids())
-        self._begin(RETURNED)
+        wait_for_each(workload.written, self.server.worker_pids())
+        self.begin(RETURNED)
         pair.primary.kill()
         pair.standby.start()
         pair.promote()
@@ -119,23 +127,24 @@ class Incidents:
         wait_for(lambda: self._refusals() >= refusals)
         pair.standby.start()
         pair.primary, pair.standby = pair.standby, pair.primary
-        self._end(workload)
+        self.end(workload)
 
     def _refusals(self) -> int:
         self.log.read()
         return self.log.refusals
 
-    def _begin(self, name: str) -> None:
+    def begin(self, name: str) -> None:
+        """Begin an incident."""
         self.happened.append(Incident(name, time.monotonic_ns()))
 
-    def _end(self, workload: FailoverWorkload) -> None:
+    def end(self, workload: FailoverWorkload) -> None:
         """Wait until every worker writes; then replace the server that is not the primary."""
-        wait_for_each(workload.written, self._server.worker_pids())
+        wait_for_each(workload.written, self.server.worker_pids())
         self.happened[-1].end = time.monotonic_ns()
-        self._pair.rebuild_standby()
+        self.pair.rebuild_standby()
 
 
-def run(folder: Path, plan: Plan) -> Report:
+def run(folder: Path, plan: Plan, kind: type[Incidents] = Incidents) -> Report:
     """Run a plan on a new pair and a new server, and judge all operations."""
     with Pair() as pair:
         settings = {
@@ -143,7 +152,7 @@ def run(folder: Path, plan: Plan) -> Report:
             "EVENTAPI_LOG_FORMAT": "json",
         }
         with Server(folder / "data", plan.workers, by_serve, settings) as server:
-            incidents = Incidents(pair, server, plan)
+            incidents = kind(pair, server, plan)
             operations, retried = asyncio.run(_under_load(folder, server, incidents, plan))
         log = incidents.log
         log.read()

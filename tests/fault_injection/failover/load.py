@@ -80,7 +80,7 @@ class ServerLog:
         """How often a worker has reported that the database lacks acknowledged events."""
         self.unknown: set[str] = set()
         """The ids of the requests whose outcome the server did not find out."""
-        self.tracebacks = 0
+        self.tracebacks: list[str] = []
 
     def read(self) -> None:
         """Read what is new."""
@@ -94,7 +94,8 @@ class ServerLog:
             line = msgspec.json.decode(raw)
             text = str(line)
             self.refusals += line["logger"] == "events.log" and self._REFUSAL in text
-            self.tracebacks += "Traceback (most recent call last)" in text
+            if "traceback" in line:
+                self.tracebacks.append("\n".join((line["message"], line["traceback"])))
             if self._UNKNOWN in text:
                 self.unknown.add(line["request_id"])
 
