@@ -6,7 +6,8 @@ would use it up, and the hosts after it would never be tried.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -23,6 +24,23 @@ _READ_ONLY: Final = "it refuses writes: it is a standby, or default_transaction_
 _UNUSABLE: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
 
 
+class LostEvents(ConnectionError):
+    """A host lacks acknowledged events; ``error`` has their positions."""
+
+    def __init__(self, error: MissingEvents) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def translate_lost_events() -> Iterator[None]:
+    """Raise the `MissingEvents` of a `LostEvents` in its place."""
+    try:
+        yield
+    except LostEvents as lost:
+        raise lost.error from None
+
+
 class Hosts:
     """The hosts of an address, in the order in which they are tried."""
 
@@ -35,8 +53,8 @@ class Hosts:
         """Connect to the first host that can be used.
 
         The last one that was used is tried first, so an old primary that returns gets no
-        connections while the new one works. Raises the error of a single host; with several,
-        `MissingEvents` if a host lacks events, otherwise an `OSError` that names each host.
+        connections while the new one works. Raises `LostEvents` if a host lacks events, otherwise
+        the error of a single host, or an `OSError` that names each of several.
         """
         errors: dict[Host, Exception] = {}
         for host in tuple(self._hosts):
@@ -67,9 +85,11 @@ class Hosts:
 
 def _error_of(errors: dict[Host, Exception]) -> Exception:
     found = list(errors.values())
-    missing = [error for error in found if isinstance(error, MissingEvents)]
-    if missing or len(found) == 1:
-        return (missing or found)[0]
+    for error in found:
+        if isinstance(error, MissingEvents):
+            return LostEvents(error)
+    if len(found) == 1:
+        return found[0]
     return ConnectionError(
         "; ".join(
             f"{name}{f':{port}' if port else ''}: {reason_of(error)}"

@@ -7,8 +7,8 @@ commits, on PostgreSQL as on MySQL, and every readable line is durable.
 
 1. The commit index in the data directory (`events.log.file.commit_index`) holds the newest end of
    the log that this machine has seen; all processes of the machine share it. A process advances it
-   after a commit and before it answers, so reads on one machine are linearizable. Appends of other
-   machines are notified by PostgreSQL's NOTIFY, and polled elsewhere.
+   after a commit and before it answers, so reads on one machine are linearizable. PostgreSQL
+   notifies of appends of other machines; elsewhere they are polled.
 2. The commit index outlives the server. A database without the line at its position has lost
    acknowledged events, by a fail-over or an old backup: then it counts as unreachable. This is
    checked before the commit index follows, and on each new connection to PostgreSQL.
@@ -16,8 +16,7 @@ commits, on PostgreSQL as on MySQL, and every readable line is durable.
    more: the lock waits for the end of the lost transaction, and the rows show its outcome. A
    synchronous standby may lack them until another COMMIT, which waits for it, succeeds.
 4. While the database is unreachable, `position` does not change and reads fail at once, so requests
-   can still be answered from memory; `lost_for` reports it. An append waits for the database,
-   because a restart of a database takes only a moment.
+   are answered from memory; `lost_for` reports it. An append waits for a database that restarts.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.database.connection import Database
 from events.database.drivers import CONNECT_SECONDS
 from events.database.failures import ERRORS, is_lock_timeout, reason_of, translate_errors
+from events.database.hosts import LostEvents, translate_lost_events
 from events.errors import (
     ConfigurationError,
     EventapiError,
@@ -135,7 +135,7 @@ class SqlLog:
             await database.require(
                 lambda connection: check_server(connection, log._commit_index.read().head, index)
             )
-            with translate_errors(LogUnreachable, "the log"):
+            with translate_errors(LogUnreachable, "the log"), translate_lost_events():
                 async with database.reading.connect() as connection:
                     await log._poll_head(connection)
         except BaseException:
@@ -174,7 +174,7 @@ class SqlLog:
                 async with self.database.reading.connect() as connection:
                     rows = await select_lines(connection, after, upto)
                     break
-            except _DISCONNECT_ERRORS as error:
+            except ERRORS as error:
                 if is_last:
                     reason = f"the log cannot be reached: {reason_of(error)}"
                     raise LogUnreachable(reason) from error
@@ -216,7 +216,8 @@ class SqlLog:
         while True:
             connection = self.database.connection()
             try:
-                await connection.start()
+                with translate_lost_events():
+                    await connection.start()
                 await self._lock(connection)
             except ERRORS as error:
                 await _release(connection)
@@ -291,7 +292,7 @@ class SqlLog:
         """Whether a transaction of unknown outcome was committed; see 3 above."""
         deadline = time.monotonic() + _RESOLVE_SECONDS
         while time.monotonic() < deadline:
-            with suppress(*_DISCONNECT_ERRORS):
+            with suppress(*ERRORS):
                 async with (
                     asyncio.timeout(deadline - time.monotonic()),
                     self.database.connection() as connection,
@@ -327,8 +328,8 @@ class SqlLog:
                 logger.warning(DATABASE_BACK)
             self._lost_at = self._refusal = None
             return
-        # A server that lacks events may answer in place of a lost one: report both.
-        refusal = error if isinstance(error, MissingEvents) else None
+        error = error.error if isinstance(error, LostEvents) else error
+        refusal = error if isinstance(error, MissingEvents) else None  # Reported also if lost.
         if self._lost_at is None or (refusal and not self._refusal):
             logger.warning(_disconnect_message(error))
         self._lost_at = self._lost_at or time.monotonic()

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from events.database.connection import Database
+from events.database.failures import ERRORS
 from events.errors import ConfigurationError, MissingEvents
 from events.log.sql.log import SqlLog
 from tests.events.log_helpers import append, read_all
@@ -155,4 +156,20 @@ async def test_a_host_that_fails_the_check_is_left_for_the_next_one(
     await database.require(refuse_standby)
     assert await used_port(database) == postgresql.port
     assert await used_port(database) == postgresql.port
+    await database.close()
+
+
+async def test_every_use_of_a_database_that_lost_events_fails_as_if_it_were_away(
+    postgresql: PostgreSQL,
+) -> None:
+    """Followers and other tasks retry after these errors, and must not end."""
+    database = Database(postgresql.url)
+
+    async def refuse(_: object) -> None:
+        raise MissingEvents("it lacks events", position=7, offset=0)
+
+    await database.require(refuse)
+    with pytest.raises(ERRORS, match="position 7"):
+        async with database.transaction():
+            pass
     await database.close()
