@@ -207,7 +207,7 @@ async def test_a_promoted_standby_with_unsafe_settings_is_refused(
     await asyncio.to_thread(pair.fail_over)
     await wait_until(lambda: log.lost_for > 0)
     with pytest.raises(LogUnavailable, match="synchronous_commit = off"):
-        await append(log)
+        await append(log, timeout=12)
     pair.primary.sql("ALTER SYSTEM RESET synchronous_commit")
     pair.primary.sql("SELECT pg_reload_conf()")
     lines += await _append_again(log)
