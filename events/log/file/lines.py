@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,8 @@ Small runs keep what is decoded from one of them in the processor's cache.
 INLINE_READ_BYTES: Final = 1 << 16
 """Up to here, read on the event loop: such bytes were just written, so the page cache has them."""
 
-POSITIONS_PER_INDEX_ENTRY: Final = 256
+POSITIONS_PER_INDEX_ENTRY: Final = 16
+"""At a byte a line, few enough that a single line of the past is read in microseconds."""
 
 
 @contextmanager
@@ -43,17 +45,22 @@ class OffsetIndex:
     """A sparse index from positions to byte offsets, filled by reads and appends."""
 
     def __init__(self) -> None:
-        self._positions = [0]
-        self._offsets = [0]
+        self._positions = array("Q", [0])
+        self._offsets = array("Q", [0])
         self._newest = (0, 0)
 
-    def add(self, position: int, offset: int) -> None:
-        """Remember that the line at ``position`` ends at byte ``offset``."""
-        if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
-            self._positions.append(position)
-            self._offsets.append(offset)
+    def add(self, position: int, offset: int, lines: Sequence[bytes]) -> int:
+        """Add lines behind a position and its offset; return the offset of their end."""
+        for start in range(0, len(lines), POSITIONS_PER_INDEX_ENTRY):
+            part = lines[start : start + POSITIONS_PER_INDEX_ENTRY]
+            position += len(part)
+            offset += sum(map(len, part)) + len(part)
+            if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
+                self._positions.append(position)
+                self._offsets.append(offset)
         if position > self._newest[0]:
             self._newest = (position, offset)
+        return offset
 
     def at_or_before(self, position: int) -> tuple[int, int]:
         """Return the nearest entry at or before a position, as (position, byte offset)."""
@@ -99,9 +106,8 @@ class PublishedLines:
             async for chunk in chunks:
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()
+                offset = self._offset_index.add(position, offset, lines)
                 first, position = position, position + len(lines)
-                offset += sum(map(len, lines)) + len(lines)
-                self._offset_index.add(position, offset)
                 if position > after and lines:
                     yield lines[max(after - first, 0) : last - first]
                 if position >= last:
