@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
+from eventapi.http.routes.allowed import allowed_in
 from eventapi.http.routes.listing_parsing import Listing, parse_listing
 from eventapi.http.routes.listing_past import PastList
 from eventapi.http.routes.selecting import owner_names, selected
@@ -39,7 +40,7 @@ async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
     following = _following(request, listing, page[-1]) if more else None
     if past is not None:
         page = await past.whole(page)
-    headers = [JSON]
+    headers = [JSON, allowed_in(request, shape.resource)]
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
     rows = _rows(request, listing, page)
@@ -70,6 +71,7 @@ async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], in
 
 async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
     """Everything that a query of version 1 selects; a long list is streamed."""
+    headers = [JSON, allowed_in(request, listing.shape.resource)]
     past = await _past(request, listing)
     slices = _slices(request, listing) if past is None else past.slices()
     found: list[Entity] = []
@@ -78,7 +80,7 @@ async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
         if len(found) > _PER_PIECE:
             break
     else:
-        return Response(200, [JSON], encode(_rows(request, listing, found)))
+        return Response(200, headers, encode(_rows(request, listing, found)))
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         async with aclosing(slices):
@@ -92,7 +94,7 @@ async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
 
     if request.method == "HEAD":
         await slices.aclose()
-    return StreamingResponse([JSON], pieces())
+    return StreamingResponse(headers, pieces())
 
 
 async def _past(request: ApiRequest, listing: Listing) -> PastList | None:
