@@ -1,7 +1,6 @@
 // The flows of the console, each in a browser of its own.
 
-import { createHmac } from "node:crypto";
-import { PASSWORD, expect, run } from "./kit.mjs";
+import { PASSWORD, expect, run, totp } from "./kit.mjs";
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
@@ -37,16 +36,6 @@ async function register({ page, open, has, check, axe }) {
   await button(page, "Create the account").click();
   await has(`Hello, ${name}`);
   check();
-}
-
-function totp(secret, step) {
-  const bits = [...secret].map((one) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(one).toString(2).padStart(5, "0")).join("");
-  const key = Buffer.from(bits.match(/.{8}/g).map((one) => parseInt(one, 2)));
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(step));
-  const digest = createHmac("sha1", key).update(counter).digest();
-  const number = digest.readUInt32BE(digest[19] & 15) & 0x7fffffff;
-  return String(number % 1_000_000).padStart(6, "0");
 }
 
 async function secondFactor({ page, open, user, signIn, has, check, axe }) {
