@@ -168,10 +168,10 @@ class VersionIndex:
 
         ``version`` is the position of its last event.
         """
-        while version > position:
-            version = self.before(version)
-        is_deleted = version < len(self._before) and self._before[version] & _DELETION
-        return 0 if is_deleted else version
+        before, size = self._before, len(self._before)
+        while version > position:  # Inlined, because a count does this for all resources.
+            version = before[version] & ~_DELETION if version < size else 0
+        return 0 if version < size and before[version] & _DELETION else version
 
     def of(self, version: int, *, upto: int | None = None) -> list[int]:
         """The positions of a resource's events up to a version, oldest first.

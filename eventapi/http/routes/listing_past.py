@@ -11,6 +11,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import Final
 
 from msgspec import UNSET, UnsetType
@@ -44,7 +45,7 @@ class PastList:
         self._table = request.reader.state[listing.shape.resource.collection]
         self._has_read = False
 
-    @property
+    @cached_property
     def _numbers(self) -> Sequence[int]:
         """The numbers, ascending, of what the caller may read, live or deleted."""
         reader, resource = self._reader, self._listing.shape.resource
