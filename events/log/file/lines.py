@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -12,7 +13,8 @@ from typing import Final
 import aiofiles
 
 from events.errors import LogUnavailable, MissingEvents
-from events.log.file.commit_index import CommitIndex
+from events.log.file.commit_index import CommitIndex, CommitPoint
+from events.log.file.search import Place, find_end
 
 BYTES_PER_READ: Final = 1 << 20
 BYTES_PER_RUN: Final = 1 << 17
@@ -25,6 +27,9 @@ INLINE_READ_BYTES: Final = 1 << 16
 """Up to here, read on the event loop: such bytes were just written, so the page cache has them."""
 
 POSITIONS_PER_INDEX_ENTRY: Final = 256
+
+MAX_LINES_COUNTED: Final = 2_048
+"""To a line further beyond the nearest entry of the index, a search over the file is faster."""
 
 
 @contextmanager
@@ -40,7 +45,7 @@ def translate_errors() -> Iterator[None]:
 
 
 class OffsetIndex:
-    """A sparse index from positions to byte offsets, filled by reads and appends."""
+    """A sparse index from positions to byte offsets, filled by reads and appends, in any order."""
 
     def __init__(self) -> None:
         self._positions = [0]
@@ -49,22 +54,28 @@ class OffsetIndex:
 
     def add(self, position: int, offset: int) -> None:
         """Remember that the line at ``position`` ends at byte ``offset``."""
-        if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
-            self._positions.append(position)
-            self._offsets.append(offset)
+        at = bisect_right(self._positions, position)
+        is_last = at == len(self._positions)
+        if position >= self._positions[at - 1] + POSITIONS_PER_INDEX_ENTRY and (
+            is_last or position + POSITIONS_PER_INDEX_ENTRY <= self._positions[at]
+        ):
+            self._positions.insert(at, position)
+            self._offsets.insert(at, offset)
         if position > self._newest[0]:
             self._newest = (position, offset)
 
-    def at_or_before(self, position: int) -> tuple[int, int]:
-        """Return the nearest entry at or before a position, as (position, byte offset)."""
+    def at_or_before(self, position: int) -> Place:
+        """Return the nearest entry at or before a position."""
         at = bisect_right(self._positions, position) - 1
         found = (self._positions[at], self._offsets[at])
         return self._newest if found[0] < self._newest[0] <= position else found
 
-    def offset_at_or_after(self, position: int, default: int) -> int:
-        """Return the offset of the nearest entry at or after a position, or the default."""
+    def at_or_after(self, position: int, published: CommitPoint) -> Place:
+        """Return the nearest entry at or after a position, or the end of the log."""
         at = bisect_left(self._positions, position)
-        return self._offsets[at] if at < len(self._offsets) else default
+        if at < len(self._positions):
+            return self._positions[at], self._offsets[at]
+        return published.head.position, published.offset
 
 
 class PublishedLines:
@@ -92,9 +103,9 @@ class PublishedLines:
         last = position if upto is None else min(upto, position)
         if after >= last:
             return
-        position, offset = self._offset_index.at_or_before(after)
+        position, offset = await self._place_before(after, published)
         rest = b""
-        end = self._offset_index.offset_at_or_after(last, published.offset)
+        _, end = self._offset_index.at_or_after(last, published)
         async with aclosing(self._chunks(offset, end)) as chunks:
             async for chunk in chunks:
                 lines = (rest + chunk).split(b"\n")
@@ -107,6 +118,19 @@ class PublishedLines:
                 if position >= last:
                     return
         raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
+
+    async def _place_before(self, position: int, published: CommitPoint) -> Place:
+        """A place at or not far before a position, from where lines are counted."""
+        low = self._offset_index.at_or_before(position)
+        if position - low[0] <= MAX_LINES_COUNTED:
+            return low
+        high = self._offset_index.at_or_after(position, published)
+        with translate_errors():
+            offset = await asyncio.to_thread(find_end, self._file, position, low, high)
+        if offset is None:
+            return low  # The file is damaged: count its lines from the last one that is known.
+        self._offset_index.add(position, offset)
+        return position, offset
 
     async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         with translate_errors():
