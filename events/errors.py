@@ -262,7 +262,7 @@ class LogUnreachable(LogUnavailable):
 
 
 class LogNotChecked(LogUnavailable):
-    """The chain below the snapshot of the start is not checked yet: nothing is signed or proved."""
+    """Nothing is signed or proved before the chain below the snapshot is checked."""
 
     advice = error_classes.LOG_NOT_CHECKED
 

@@ -1,4 +1,4 @@
-"""Check the log below the snapshot while the server serves, and end the server if it is damaged."""
+"""Set up the check of the log below the snapshot: what waits for it or ends."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ async def load_state(  # noqa: PLR0917 - one of each
     *,
     check_later: bool,
 ) -> tuple[State, Record]:
-    """The state of the log, and the record up to which its chain must still be checked.
+    """The state, and the record up to which the log's chain must still be checked.
 
     With ``check_later`` a snapshot is used if the log has its last line, so the duration does not
     depend on the length of the log below it. Otherwise, and without a snapshot, the whole chain is

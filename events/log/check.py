@@ -28,7 +28,7 @@ async def follow_chain(log: EventLog, last: Record, upto: int) -> AsyncIterator[
 
 
 async def ends_at(log: EventLog, head: Head) -> bool:
-    """Whether the line at a head's position states the head's hash; reads only that line.
+    """Whether the line at a head's position states its hash; reads only that line.
 
     A hash covers all lines before its own. So the log up to there is the one that had this head, or
     its chain is broken; `follow_chain` finds out. Raises the errors of `EventLog.read`.

@@ -45,7 +45,10 @@ def translate_errors() -> Iterator[None]:
 
 
 class OffsetIndex:
-    """A sparse index from positions to byte offsets, filled by reads and appends, in any order."""
+    """A sparse index from positions to byte offsets.
+
+    Reads and appends fill it, in any order.
+    """
 
     def __init__(self) -> None:
         self._positions = [0]

@@ -1,4 +1,4 @@
-"""Find a line of the log's file by its position, without reading the lines before it.
+"""Find a line of the log's file by its position without the lines before it.
 
 Every line begins with its position::
 

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.log.file import lines as lines_module
-from events.log.file import search
 from events.log.file.commit_index import CommitPoint
 from events.log.file.lines import OffsetIndex
 from events.log.file.search import WINDOW_BYTES, find_end
@@ -86,7 +85,7 @@ def test_a_search_reads_a_few_pieces_of_a_long_file(monkeypatch: pytest.MonkeyPa
         reads.append(size)
         return pread(file, size, at)
 
-    monkeypatch.setattr(search.os, "pread", counted)
+    monkeypatch.setattr(os, "pread", counted)
     with opened(b"".join(lines)) as file:
         for position in (1, 777, 20_000, 39_999, 40_000, 44_444, 49_999):
             reads.clear()
