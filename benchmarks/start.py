@@ -5,7 +5,8 @@
 Each log has the same items, and then so many changes of them; its snapshot is at its end. A server
 process starts over it, in turn with both values of VERIFY. Seconds are those from the start of the
 process until ``/health/ready`` answers 200, until the check of the chain is done, and, after a bit of
-the first line was flipped, until the process ends.
+the first line was flipped, until the process ends. CPU is that of the process until it is ready: compare
+that on a machine that does other work as well.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ import httpx
 from benchmarks.machine import command_line, progress
 from benchmarks.process import HOST, free_port, serving
 from benchmarks.sample_log import Happening, inventory, write_down
+from benchmarks.usage import cpu_seconds
 from eventapi.testing.items import ContentChanges, ItemUpdated
 
 USERS = 100
@@ -43,7 +45,9 @@ class Figures:
     log_bytes: int
     snapshot_bytes: int
     background: list[float] = field(default_factory=list)
+    background_cpu: list[float] = field(default_factory=list)
     before: list[float] = field(default_factory=list)
+    before_cpu: list[float] = field(default_factory=list)
     checked: list[float] = field(default_factory=list)
     damage_found: float = 0
 
@@ -79,8 +83,8 @@ def wait_for(condition: Callable[[], bool]) -> float:
     return time.monotonic()
 
 
-def measure(data: Path, verify: str) -> tuple[float, float]:
-    """Start a server; return the seconds until it is ready, and until its check is done."""
+def measure(data: Path, verify: str) -> tuple[float, float, float]:
+    """Start a server; return seconds and CPU until it is ready, and until it has checked."""
     port, cores = free_port(), sorted(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "eventapi", "serve", "--port", str(port)]
     settings = {
@@ -96,9 +100,10 @@ def measure(data: Path, verify: str) -> tuple[float, float]:
             return check is None or check["status"] == "done"
 
         started = time.monotonic()
-        with serving(command, settings, port, cores, data):
+        with serving(command, settings, port, cores, data) as server:
             ready = wait_for(lambda: client.get("/health/ready").status_code == 200)
-            return ready - started, wait_for(is_done) - started
+            cpu = cpu_seconds(server.pid)
+            return ready - started, cpu, wait_for(is_done) - started
 
 
 def measure_damage(data: Path) -> float:
@@ -118,17 +123,18 @@ def measure_damage(data: Path) -> float:
 
 def report(all_figures: list[Figures]) -> None:
     """Print a table with the medians."""
-    print(
-        "| events | log | snapshot | ready | ready, `before` | checked after | damage found after |"
-    )
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    names = ("events", "log", "snapshot", "ready", "CPU", "ready, `before`", "CPU, `before`")
+    print(f"| {' | '.join((*names, 'checked after', 'damage found after'))} |")
+    print("| ---: " * 9 + "|")
     for one in all_figures:
         sizes = f"{one.log_bytes / 1e6:,.0f} MB | {one.snapshot_bytes / 1e6:.1f} MB"
-        medians = map(statistics.median, (one.background, one.before, one.checked))
+        background, before = (one.background, one.background_cpu), (one.before, one.before_cpu)
+        medians = map(statistics.median, (*background, *before, one.checked))
         seconds = " | ".join(f"{value:.2f} s" for value in (*medians, one.damage_found))
         print(f"| {one.events:,} | {sizes} | {seconds} |")
-    ready = [statistics.median(one.background) for one in all_figures]
-    print(f"\nslowest ready / fastest: {max(ready) / min(ready):.2f}")
+    for what in ("background", "background_cpu"):
+        ready = [statistics.median(getattr(one, what)) for one in all_figures]
+        print(f"{what}: slowest / fastest {max(ready) / min(ready):.2f}")
 
 
 def main() -> None:
@@ -146,11 +152,14 @@ def main() -> None:
             found.append((data, prepare(data, options.items, changes)))
         for number in range(options.rounds):
             for data, figures in found:
-                ready, checked = measure(data, "background")
+                ready, cpu, checked = measure(data, "background")
                 figures.background.append(ready)
+                figures.background_cpu.append(cpu)
                 figures.checked.append(checked)
-                figures.before.append(measure(data, "before")[0])
-                progress(f"round {number + 1}: {figures.events:,} events: ready {ready:.2f} s")
+                progress(f"round {number + 1}: {figures.events:,} events: ready, CPU {cpu:.2f} s")
+                ready, cpu, _ = measure(data, "before")
+                figures.before.append(ready)
+                figures.before_cpu.append(cpu)
         for data, figures in found:
             figures.damage_found = measure_damage(data)
     report([figures for _, figures in found])

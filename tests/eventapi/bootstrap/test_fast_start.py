@@ -165,6 +165,7 @@ def test_what_is_below_the_snapshot_is_read_at_once(
         "/log/consistency/3",
         "/audit/events/3",
         "/audit/evidence?subject=items/1",
+        "/auth/me/export",
     ],
 )
 def test_nothing_is_signed_or_proved_before_the_log_is_checked(

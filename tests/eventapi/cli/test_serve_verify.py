@@ -12,7 +12,10 @@ from eventapi.cli.failures import COULD_NOT_RUN
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
+from events.database.tables import EVENTS
 from tests.end_to_end.waiting import wait_until
+from tests.eventapi.cli.databases import change_rows
+from tests.servers.postgresql import PostgreSQL
 from tests.eventapi.cli.running import (
     Ended,
     address_of,
@@ -101,6 +104,23 @@ def test_a_server_over_an_intact_log_checks_it_and_goes_on(data: Path) -> None:
         }
         assert server.stop().code == 0
     assert snapshots(data) == ["11.snapshot"]
+
+
+@pytest.mark.parametrize("verify", ["background", "before"])
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_damage_in_a_database_is_found_likewise(
+    tmp_path: Path, postgresql: PostgreSQL, verify: str
+) -> None:
+    url, data = postgresql.new_database(), tmp_path / "data"
+    for name in ("ann", "ben"):
+        arguments = ("users", "create", name, f"{name}@example.org", "--password-stdin")
+        output_of(data, *arguments, "--log", url, typed="correct horse\n")
+    output_of(data, "snapshot", "--log", url)
+    change_rows(url, EVENTS.update().values(line=b"{}").where(EVENTS.c.position == 1))
+    ended = serve(data, "--log", url, "--verify", verify)
+    assert ended.code == (DAMAGED if verify == "background" else COULD_NOT_RUN)
+    assert "the log is damaged at position 1" in ended.err
 
 
 def test_another_word_is_refused(data: Path) -> None:
