@@ -15,7 +15,6 @@ from eventapi.testing.items import Content, create_item
 from events.database.tables import EVENTS
 from tests.end_to_end.waiting import wait_until
 from tests.eventapi.cli.databases import change_rows
-from tests.servers.postgresql import PostgreSQL
 from tests.eventapi.cli.running import (
     Ended,
     address_of,
@@ -26,6 +25,7 @@ from tests.eventapi.cli.running import (
     running,
     written,
 )
+from tests.servers.postgresql import PostgreSQL
 
 DAMAGE = "the log is damaged at position 1, byte offset 0"
 
@@ -113,6 +113,7 @@ def test_damage_in_a_database_is_found_likewise(
     tmp_path: Path, postgresql: PostgreSQL, verify: str
 ) -> None:
     url, data = postgresql.new_database(), tmp_path / "data"
+    data.mkdir()
     for name in ("ann", "ben"):
         arguments = ("users", "create", name, f"{name}@example.org", "--password-stdin")
         output_of(data, *arguments, "--log", url, typed="correct horse\n")
