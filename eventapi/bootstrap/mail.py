@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,8 +122,9 @@ class MailTasks:
                 count=count,
             )
 
-            async def count_failure(_: str) -> None:
+            async def count_failure(_: str) -> float:
                 count("failed")
+                return inf
 
             self.runner = Runner(follower, store, journal, watcher, on_failure=count_failure)
 

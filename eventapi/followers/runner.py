@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
+from math import inf
 from typing import Final
 
 import msgspec
 
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.holding import run_while_held
 from eventapi.followers.parking import Parking
 from eventapi.followers.port import (
@@ -60,30 +61,17 @@ END_SECONDS: Final = 10.0
 """How long the log may be behind the stored position of another instance."""
 
 
-class Backoff(msgspec.Struct, frozen=True):
-    """The pauses between attempts: they double up to a maximum, with a random share.
-
-    A pause is between half of its length and all of it, so that instances do not retry together,
-    but never shorter than the first one.
-    """
-
-    first: float = 5.0
-    longest: float = 300.0
-    share: Callable[[], float] = random.random
-
-    def seconds(self, failures: int) -> float:
-        """The pause after so many failures in a row, from 1."""
-        pause = min(self.first * 2.0 ** min(failures - 1, 32), self.longest)
-        return max(self.first, pause * (1 + self.share()) / 2)
-
-
 _STORE_BACKOFF: Final = Backoff(1.0, 10.0)
 _PARKED_BACKOFF: Final = Backoff(60.0, 1_800.0)
 """Greylisting usually ends after some minutes. After that, RFC 5321 asks for half an hour."""
 
 
-async def _ignore_failure(_: str) -> None:
-    pass
+OnFailure = Callable[[str], Awaitable[float]]
+"""Gets the time of the first failure at the record; returns the most seconds until the next attempt."""
+
+
+async def _ignore_failure(_: str) -> float:
+    return inf
 
 
 class FollowerStatus(msgspec.Struct, frozen=True):
@@ -106,14 +94,13 @@ class Runner:
         watcher: LogWatcher,
         *,
         backoff: Backoff | None = None,
-        on_failure: Callable[[str], Awaitable[None]] = _ignore_failure,
+        on_failure: OnFailure = _ignore_failure,
         parked_backoff: Backoff = _PARKED_BACKOFF,
         acquire_seconds: float = ACQUIRE_SECONDS,
     ) -> None:
         """``on_failure`` is called after each failed attempt.
 
-        It gets the time of the first one at the same record. ``acquire_seconds`` is how often the
-        lease is tried that another process holds.
+        ``acquire_seconds`` is how often the lease is tried that another process holds.
         """
         self.follower = follower
         self._store = store
@@ -258,8 +245,8 @@ class Runner:
                 failures += 1
                 self._report(position, error)
                 await held.store_failure(_reason_of(error), self._journal.clock.now())
-                await self._on_failure(held.progress.failing_since)
-                await self._pause(self._backoff.seconds(failures))
+                most = await self._on_failure(held.progress.failing_since)
+                await self._pause(self._backoff.seconds(failures, most))
                 continue
             if held.progress.failing_since:
                 logger.warning(FOLLOWER_RECOVERED.fill(name=self.follower.name))

@@ -34,7 +34,7 @@ Happened = tuple[str, Event]
 _R = TypeVar("_R", bound=Refusal)
 
 
-def at(second: int) -> str:
+def at(second: float) -> str:
     """A time, in a record's form, so many seconds after the start of 2026."""
     time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

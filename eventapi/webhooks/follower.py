@@ -9,7 +9,7 @@ from typing import Final
 
 from eventapi.commands.webhooks import SERVER, DisableWebhook
 from eventapi.journal.journal import Journal
-from eventapi.values.times import later
+from eventapi.values.times import seconds_of
 from eventapi.webhooks.deliveries import Deliveries
 from events.errors import EventapiError, NotDelivered
 from events.messages.server_log import WEBHOOK_DISABLED
@@ -74,11 +74,17 @@ class WebhookFollower:
             await self._disable("gone")
         raise NotDelivered(f"the receiver answered {status}")
 
-    async def disable_if_overdue(self, failing_since: str) -> None:
-        """Disable the webhook if it has failed for too long; called after each failure."""
+    async def disable_if_overdue(self, failing_since: str) -> float:
+        """Disable the webhook if it has failed for too long; called after each failure.
+
+        Returns the seconds that are left, after which the last attempt is due.
+        """
         since = max(failing_since, self.webhook.enabled_at)
-        if later(since, PATIENCE_SECONDS) <= self._journal.clock.now():
+        elapsed = seconds_of(self._journal.clock.now()) - seconds_of(since)
+        left = PATIENCE_SECONDS - elapsed
+        if left <= 0:
             await self._disable("failing")
+        return left
 
     def _is_current(self, state: State) -> bool:
         found = state.webhooks.by_id.get(self.webhook.id)

@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.port import FollowerStore
-from eventapi.followers.runner import Backoff, FollowerStatus, Runner
+from eventapi.followers.runner import FollowerStatus, Runner
 from eventapi.journal.journal import Journal
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.tasks.restart import restart_on_error

@@ -22,9 +22,9 @@ from typing import Final
 
 import msgspec
 
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.holding import run_while_held
 from eventapi.followers.port import FollowerStore
-from eventapi.followers.runner import Backoff
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.witnesses.client import Contradiction, Cosigned, Exchange, WitnessClient
 from events.errors import EventapiError, NotFound, SigningSuspended

@@ -18,6 +18,7 @@ from eventapi.commands.command import Decision
 from eventapi.commands.mailed_links import ResetPassword
 from eventapi.commands.second_factors import UseSecondFactor
 from eventapi.followers import runner, sql
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.parking import Parking
 from eventapi.followers.port import Lease, Progress
 from eventapi.mail.outbox import Outbox
@@ -87,7 +88,7 @@ def follower_without_position() -> ASGIApp:
 
     async def begin(follower: runner.Runner, lease: Lease) -> runner._Position:
         position = follower._watcher.position
-        parking = Parking(follower.follower.name, lease, (), runner.Backoff().seconds)
+        parking = Parking(follower.follower.name, lease, (), Backoff().seconds)
         return runner._Position(lease, parking, Progress(position), position)
 
     send = Outbox.send

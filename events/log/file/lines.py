@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from array import array
 from bisect import bisect_left, bisect_right
@@ -13,7 +14,8 @@ from typing import Final
 import aiofiles
 
 from events.errors import LogUnavailable, MissingEvents
-from events.log.file.commit_index import CommitIndex
+from events.log.file.commit_index import CommitIndex, CommitPoint
+from events.log.file.search import Place, find_end
 
 BYTES_PER_READ: Final = 1 << 20
 BYTES_PER_RUN: Final = 1 << 17
@@ -27,6 +29,9 @@ INLINE_READ_BYTES: Final = 1 << 16
 
 POSITIONS_PER_INDEX_ENTRY: Final = 16
 """At a byte a line, few enough that a single line of the past is read in microseconds."""
+
+MAX_LINES_COUNTED: Final = 2_048
+"""To a line further beyond the nearest entry of the index, a search over the file is faster."""
 
 
 @contextmanager
@@ -42,7 +47,10 @@ def translate_errors() -> Iterator[None]:
 
 
 class OffsetIndex:
-    """A sparse index from positions to byte offsets, filled by reads and appends."""
+    """A sparse index from positions to byte offsets.
+
+    Reads and appends fill it, in any order.
+    """
 
     def __init__(self) -> None:
         self._positions = array("Q", [0])
@@ -55,23 +63,39 @@ class OffsetIndex:
             part = lines[start : start + POSITIONS_PER_INDEX_ENTRY]
             position += len(part)
             offset += sum(map(len, part)) + len(part)
-            if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
-                self._positions.append(position)
-                self._offsets.append(offset)
-        if position > self._newest[0]:
-            self._newest = (position, offset)
+            self.add_end(position, offset)
         return offset
 
-    def at_or_before(self, position: int) -> tuple[int, int]:
-        """Return the nearest entry at or before a position, as (position, byte offset)."""
+    def add_end(self, position: int, offset: int) -> None:
+        """Remember that the line at ``position`` ends at byte ``offset``."""
+        if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
+            self._positions.append(position)
+            self._offsets.append(offset)
+        elif self._is_far_from_others(at := bisect_right(self._positions, position), position):
+            self._positions.insert(at, position)
+            self._offsets.insert(at, offset)
+        if position > self._newest[0]:
+            self._newest = (position, offset)
+
+    def _is_far_from_others(self, at: int, position: int) -> bool:
+        return at < len(self._positions) and (
+            self._positions[at - 1] + POSITIONS_PER_INDEX_ENTRY
+            <= position
+            <= self._positions[at] - POSITIONS_PER_INDEX_ENTRY
+        )
+
+    def at_or_before(self, position: int) -> Place:
+        """Return the nearest entry at or before a position."""
         at = bisect_right(self._positions, position) - 1
         found = (self._positions[at], self._offsets[at])
         return self._newest if found[0] < self._newest[0] <= position else found
 
-    def offset_at_or_after(self, position: int, default: int) -> int:
-        """Return the offset of the nearest entry at or after a position, or the default."""
+    def at_or_after(self, position: int, published: CommitPoint) -> Place:
+        """Return the nearest entry at or after a position, or the end of the log."""
         at = bisect_left(self._positions, position)
-        return self._offsets[at] if at < len(self._offsets) else default
+        if at < len(self._positions):
+            return self._positions[at], self._offsets[at]
+        return published.head.position, published.offset
 
 
 class PublishedLines:
@@ -99,9 +123,9 @@ class PublishedLines:
         last = position if upto is None else min(upto, position)
         if after >= last:
             return
-        position, offset = self._offset_index.at_or_before(after)
+        position, offset = await self._place_before(after, published)
         rest = b""
-        end = self._offset_index.offset_at_or_after(last, published.offset)
+        _, end = self._offset_index.at_or_after(last, published)
         async with aclosing(self._chunks(offset, end)) as chunks:
             async for chunk in chunks:
                 lines = (rest + chunk).split(b"\n")
@@ -113,6 +137,19 @@ class PublishedLines:
                 if position >= last:
                     return
         raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
+
+    async def _place_before(self, position: int, published: CommitPoint) -> Place:
+        """A place at or not far before a position, from where lines are counted."""
+        low = self._offset_index.at_or_before(position)
+        if position - low[0] <= MAX_LINES_COUNTED:
+            return low
+        high = self._offset_index.at_or_after(position, published)
+        with translate_errors():
+            offset = await asyncio.to_thread(find_end, self._file, position, low, high)
+        if offset is None:
+            return low  # The file is damaged: count its lines from the last one that is known.
+        self._offset_index.add_end(position, offset)
+        return position, offset
 
     async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         with translate_errors():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from math import inf
 
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.port import FollowerStore, Parked
-from eventapi.followers.runner import Backoff, Runner
+from eventapi.followers.runner import Runner
 from eventapi.queries.subscriptions import LogWatcher
 from events.errors import NotDelivered
 from events.io.tasks import cancel_and_wait
@@ -100,8 +102,9 @@ class Process:
         )
         self.task = asyncio.create_task(self.runner.run())
 
-    async def _count(self, _: str) -> None:
+    async def _count(self, _: str) -> float:
         self.failures += 1
+        return inf
 
     async def stop(self) -> None:
         """Stop as a server does that gets SIGTERM."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.file import FileFollowers
 from eventapi.followers.memory import MemoryFollowers
 from eventapi.followers.port import Lease, Parked, ParkingFollower, Progress
-from eventapi.followers.runner import Backoff
 from eventapi.testing.given import at
 from eventapi.webhooks.follower import WebhookFollower
 from events.errors import FollowersUnavailable, StorageFull

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from eventapi.commands.users import EraseUser
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.file import FileFollowers
 from eventapi.followers.memory import MemoryFollowers
 from eventapi.followers.port import Lease, Progress
-from eventapi.followers.runner import Backoff
 from events.errors import FollowersUnavailable
 from events.io.tasks import cancel_and_wait
 from events.record import Record
@@ -227,8 +228,9 @@ async def test_a_holder_that_lost_its_lease_handles_nothing_more(storage: Storag
         await harness.register("ann")
         process = Process(harness, follower, store)
 
-        async def lose(_: str) -> None:
+        async def lose(_: str) -> float:
             store._holders[follower.name].lost.set()
+            return inf
 
         process.runner._on_failure = lose
         await until(lambda: bool(follower.attempts))
@@ -321,10 +323,3 @@ async def test_no_request_waits_for_a_follower(storage: Storage) -> None:
         assert follower.handled == []
         follower.gate.set()
         await until(lambda: follower.handled == [*range(1, 21)])
-
-
-def test_pauses_grow_from_seconds_to_minutes_and_differ() -> None:
-    longest = Backoff(share=lambda: 1.0)
-    assert [longest.seconds(count) for count in range(1, 9)] == [5, 10, 20, 40, 80, 160, 300, 300]
-    shortest = Backoff(share=lambda: 0.0)
-    assert [shortest.seconds(count) for count in (1, 2, 3, 10_000)] == [5, 5, 10, 150]

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from eventapi.commands.webhooks import CreateWebhook
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.port import FollowerStore
-from eventapi.followers.runner import Backoff
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.webhooks.deliveries import Deliveries, Post
 from eventapi.webhooks.signing import WebhookSecrets
@@ -57,10 +57,13 @@ class WebhookProcess:
 
 @asynccontextmanager
 async def delivering(
-    harness: JournalHarness, store: FollowerStore, post: Post | None = None
+    harness: JournalHarness,
+    store: FollowerStore,
+    post: Post | None = None,
+    backoff: Backoff = QUICK,
 ) -> AsyncIterator[WebhookProcess]:
     """Deliver inside the context."""
-    process = WebhookProcess(harness, store, post)
+    process = WebhookProcess(harness, store, post, backoff)
     try:
         yield process
     finally:

@@ -11,7 +11,6 @@ from standardwebhooks import WebhookVerificationError
 from eventapi.commands.webhooks import (
     DeleteWebhook,
     DisableWebhook,
-    EnableWebhook,
     ReplayWebhook,
     RotateWebhookSecret,
     UpdateWebhook,
@@ -20,7 +19,6 @@ from eventapi.followers.file import FileFollowers
 from eventapi.followers.memory import MemoryFollowers
 from eventapi.followers.port import Lease, Progress
 from eventapi.testing.given import at
-from eventapi.webhooks.follower import PATIENCE_SECONDS
 from eventapi.webhooks.signing import ROTATION_SECONDS, Headers
 from events.errors import FollowersUnavailable
 from tests.eventapi.followers.following import until
@@ -30,7 +28,6 @@ from tests.eventapi.webhooks.process import (
     WebhookProcess,
     create,
     delivering,
-    reason_of_end,
     secret_of,
     webhook_of,
 )
@@ -139,82 +136,6 @@ async def test_the_reason_of_a_failure_is_reported(storage: Storage) -> None:
     assert status.status == "the receiver answered 503"
     assert (status.position, status.lag) == (1, 1)
     assert status.failing_since
-
-
-async def test_a_receiver_that_is_gone_is_disabled_at_once(storage: Storage) -> None:
-    with receiving() as receiver:
-        receiver.answer = always(410)
-        async with open_harness(storage) as harness, delivering(harness, MemoryFollowers()):
-            await create(harness, receiver.url)
-            await harness.register("ann")
-            assert await reason_of_end(harness) == "gone"
-            await harness.register("bob")
-            await asyncio.sleep(0.7)
-            assert receiver.positions == [2]
-            receiver.answer = always(200)
-            await harness.journal.execute(EnableWebhook(ACTOR, 1))
-            await until(lambda: receiver.positions == [2, 2, 4])
-
-
-async def test_a_receiver_that_fails_for_five_days_is_disabled(storage: Storage) -> None:
-    now = 100
-    with receiving() as receiver:
-        receiver.answer = always(500)
-        async with (
-            open_harness(storage, now=lambda: at(now)) as harness,
-            delivering(harness, MemoryFollowers()) as process,
-        ):
-            await create(harness, receiver.url)
-            await harness.register("ann")
-            await until(lambda: len(process.attempts) > 2)
-            now += PATIENCE_SECONDS - 1
-            tried = len(process.attempts)
-            await until(lambda: len(process.attempts) > tried + 2)
-            assert (await webhook_of(harness)).disabled is None
-            now += 1
-            assert await reason_of_end(harness) == "failing"
-            # Five days begin again once an operator enables it.
-            await asyncio.sleep(0.7)
-            await harness.journal.execute(EnableWebhook(ACTOR, 1))
-            tried = len(process.attempts)
-            await until(lambda: len(process.attempts) > tried + 2)
-            assert (await webhook_of(harness)).disabled is None
-
-
-async def test_a_new_url_has_five_days_of_its_own(storage: Storage) -> None:
-    now = 100
-    with receiving() as receiver:
-        receiver.answer = always(500)
-        async with (
-            open_harness(storage, now=lambda: at(now)) as harness,
-            delivering(harness, MemoryFollowers()) as process,
-        ):
-            await create(harness, receiver.url)
-            await harness.register("ann")
-            await until(lambda: bool(process.attempts))
-            now += PATIENCE_SECONDS - 1
-            await harness.journal.execute(UpdateWebhook(ACTOR, 1, url=receiver.url + "?new"))
-            now += 2
-            await until(lambda: receiver.deliveries[-1].path == "/hook?new")
-            tried = len(process.attempts)
-            await until(lambda: len(process.attempts) > tried + 2)
-            assert (await webhook_of(harness)).disabled is None
-            now += PATIENCE_SECONDS
-            assert await reason_of_end(harness) == "failing"
-
-
-async def test_a_disabled_webhook_skips_nothing(storage: Storage) -> None:
-    with receiving() as receiver:
-        async with open_harness(storage) as harness, delivering(harness, MemoryFollowers()):
-            await create(harness, receiver.url)
-            await harness.register("ann")
-            await until(lambda: receiver.positions == [2])
-            await harness.journal.execute(DisableWebhook(ACTOR, 1))
-            await harness.register("bob")
-            await asyncio.sleep(0.7)
-            assert receiver.positions == [2]
-            await harness.journal.execute(EnableWebhook(ACTOR, 1))
-            await until(lambda: receiver.positions == [2, 4])
 
 
 async def test_nothing_is_delivered_to_a_deleted_webhook(storage: Storage) -> None:

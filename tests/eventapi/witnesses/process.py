@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.followers.backoff import Backoff
 from eventapi.followers.memory import MemoryFollowers
 from eventapi.followers.port import FollowerStore
-from eventapi.followers.runner import Backoff
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.webhooks.transport import Transport
 from eventapi.witnesses.tasks import Pace, WitnessTasks
