@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
 from random import Random
@@ -107,9 +107,10 @@ async def bytes_read(
 
         async def counted(start: int, end: int) -> AsyncGenerator[bytes, None]:
             nonlocal count
-            async for chunk in chunks(start, end):
-                count += len(chunk)
-                yield chunk
+            async with aclosing(chunks(start, end)) as all_chunks:
+                async for chunk in all_chunks:
+                    count += len(chunk)
+                    yield chunk
 
         monkeypatch.setattr(log, "_chunks", counted)
         return await read_all(log, after, upto), count
