@@ -44,12 +44,6 @@ A path with a slash at its end is not found. In version 1, paths of the replaced
 path without it (307), as that service did.
 """
 
-_LOGIN_FORM = """\
-Log in with a username and a password. An account with a second factor cannot log in here: enter one
-of its API keys, which the console or `POST /auth/keys` creates, as `token` instead.
-"""
-_BEARER = "An API key, or an access token, as it is sent in `Authorization: Bearer`."
-
 _FIRST_TAGS = {
     "auth": "Create an account, log in, and manage your sessions, keys and second factor.",
 }
@@ -116,7 +110,6 @@ def build_document(  # noqa: PLR0917 - the parts of a document
             "securitySchemes": {
                 "bearer": {
                     "type": "oauth2",
-                    "description": _LOGIN_FORM,
                     "flows": {
                         "password": {
                             "tokenUrl": f"{auth}/login",
@@ -124,8 +117,7 @@ def build_document(  # noqa: PLR0917 - the parts of a document
                             "scopes": {},
                         }
                     },
-                },
-                "token": {"type": "http", "scheme": "bearer", "description": _BEARER},
+                }
             },
         },
     }
@@ -241,8 +233,6 @@ class _Builder:
 
 
 def _security(described: Described) -> list[dict[str, list[str]]]:
-    """The security schemes of an operation, any of which is enough."""
-    with_token: list[dict[str, list[str]]] = [{"bearer": []}, {"token": []}]
     if described.may_be_anonymous:
-        return [{}, *with_token]
-    return with_token if described.is_authenticated else []
+        return [{}, {"bearer": []}]
+    return [{"bearer": []}] if described.is_authenticated else []

@@ -208,8 +208,7 @@ def test_the_document_lists_every_answer_and_error_of_an_operation(
         other = operation.version.statuses.get(slug) if operation.is_authenticated else None
         status = other or (is_version_1(path) and kind.v1_status) or kind.status
         assert f"`{slug}`" in responses[str(status)]["description"]
-    schemes: list[dict[str, list[str]]] = [{"bearer": []}, {"token": []}]
-    with_token = schemes if operation.is_authenticated else []
+    with_token: list[dict[str, list[str]]] = [{"bearer": []}] if operation.is_authenticated else []
     assert listed["security"] == ([{}] if operation.may_be_anonymous else []) + with_token
 
 

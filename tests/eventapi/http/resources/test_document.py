@@ -246,8 +246,8 @@ def test_a_conflict_of_a_unique_value_and_a_refusal_are_named(document: dict[str
 
 def test_a_token_is_optional_to_read_a_public_kind(document: dict[str, Any]) -> None:
     posts = document["paths"][f"{V2}/posts"]
-    assert posts["get"]["security"] == [{}, {"bearer": []}, {"token": []}]
-    assert posts["post"]["security"] == [{"bearer": []}, {"token": []}]
+    assert posts["get"]["security"] == [{}, {"bearer": []}]
+    assert posts["post"]["security"] == [{"bearer": []}]
 
 
 def test_every_filter_is_a_parameter(document: dict[str, Any]) -> None:
