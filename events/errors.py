@@ -27,7 +27,8 @@
     ├── LogError                an operation on the log failed
     │   ├── LogUnavailable      not reachable, or its lock not acquired, in time
     │   │   ├── PositionNotReached  the log is behind the position that a client asks for
-    │   │   └── LogUnreachable  its database does not answer; known state stays valid
+    │   │   ├── LogUnreachable  its database does not answer; known state stays valid
+    │   │   └── LogNotChecked   its chain is still checked after a fast start; try again later
     │   ├── LogFenced           a sync failed, or a file in use is gone: no write before a restart
     │   ├── DamagedLog          bytes that are not what was written
     │   │   ├── DamagedCommitIndex  only the mark beside the log is damaged
@@ -258,6 +259,12 @@ class LogUnreachable(LogUnavailable):
     """The database of the log does not answer; the state known so far stays valid."""
 
     advice = error_classes.LOG_UNREACHABLE
+
+
+class LogNotChecked(LogUnavailable):
+    """Nothing is signed or proved before the chain below the snapshot is checked."""
+
+    advice = error_classes.LOG_NOT_CHECKED
 
 
 class LogFenced(LogError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from events.codec import check_links, decode, open_seal
+from events.codec import decode, open_seal
 from events.errors import DamagedLog, UnknownEvent
+from events.log.check import follow_chain
 from events.log.port import EventLog, Head
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, all_timestamps_valid
@@ -31,6 +32,9 @@ LINES_PER_TURN: Final = 64
 
 Progress = Callable[[int], None]
 """Called from time to time with the position that the replay has reached."""
+
+Belongs = Callable[[EventLog, State, Progress | None], Awaitable[bool]]
+"""Whether the state of a snapshot is of a log; raises `DamagedLog`."""
 
 
 async def open_records(
@@ -118,6 +122,7 @@ async def replay(
     position: int | None = None,
     time: str | None = None,
     snapshots: Snapshots | None = None,
+    belongs_to: Belongs | None = None,
     progress: Progress | None = None,
     defer_read_models: bool = False,
 ) -> State:
@@ -125,7 +130,7 @@ async def replay(
 
     ``time`` has the form of a record's. The keyring gets the keys of the users in the state. With
     ``snapshots`` the fold starts from the newest usable one; the hash chain of the lines below it
-    is still checked. Read models that it does not have are folded from zero; with
+    is still checked, unless ``belongs_to`` checks less. Read models that it does not have are folded from zero; with
     ``defer_read_models`` that is left to the caller: see `fold_read_models`.
     """
     with _pause_gc():
@@ -136,10 +141,14 @@ async def replay(
             upto = log.position if position is None else min(position, log.position)
             keys = await _all_keys(vault)
             found = await asyncio.to_thread(snapshots.newest, keys, position=upto, time=time)
-            if found is not None and await _belongs_to(log, found, progress):
+            if found is None:
+                pass
+            elif await (belongs_to or _belongs_to)(log, found, progress):
                 state = found
                 _forget_unused_keys(keys, state)
                 keyring.update(keys)
+            else:
+                logger.warning(SNAPSHOT_OF_OTHER_LOG.fill(position=found.position))
         loaded = False
         async for lines in log.read(state.position, position):
             if not loaded:
@@ -197,14 +206,11 @@ async def _belongs_to(log: EventLog, state: State, progress: Progress | None) ->
 
     Raises `DamagedLog` if the hash chain up to the snapshot is broken.
     """
-    last = START
-    async for lines in log.read(0, state.position):
-        last = check_links(lines, last)
+    reached = START
+    async for reached in follow_chain(log, START, state.position):
         if progress is not None:
-            progress(last.position)
-    if last.hash != state.last.hash:
-        logger.warning(SNAPSHOT_OF_OTHER_LOG.fill(position=state.position))
-    return last.hash == state.last.hash
+            progress(reached.position)
+    return reached.hash == state.last.hash
 
 
 async def _all_keys(vault: Vault) -> Keyring:

@@ -19,15 +19,18 @@ from eventapi.queries.subscriptions import LogWatcher
 FENCED: Final = os.EX_IOERR
 """The exit code after a failed sync: the server must be started again."""
 
+DAMAGED: Final = os.EX_DATAERR
+"""The exit code after a start if the log below the snapshot turns out to be damaged."""
+
 FLUSH_SECONDS = 1.0
 
 
-def exit_after_flush() -> None:
-    """End this process soon, because after a failed sync its memory cannot be trusted.
+def exit_after_flush(code: int = FENCED) -> None:
+    """End this process soon, because its memory or its log cannot be trusted.
 
     Waiting requests get their error response before that.
     """
-    asyncio.get_running_loop().call_later(FLUSH_SECONDS, os._exit, FENCED)
+    asyncio.get_running_loop().call_later(FLUSH_SECONDS, os._exit, code)
 
 
 def exit_with_parent() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from eventapi import __version__
 from eventapi.accounts.keys import KeyUses
 from eventapi.accounts.service import Accounts
+from eventapi.bootstrap.chain_check import after, chain_check_of
 from eventapi.bootstrap.failed_logins import count_failed_logins
 from eventapi.bootstrap.health import free_bytes, health_details
 from eventapi.bootstrap.mail import MailTasks, check_mail, open_followers
@@ -51,6 +52,7 @@ from eventapi.security.secret_key import is_missing as secret_is_missing
 from eventapi.security.signed_texts import SignedTexts
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
+from eventapi.tasks.chain_check import ChainCheck
 from eventapi.tasks.read_models import run_read_models
 from eventapi.tasks.restart import restart_on_error
 from eventapi.tasks.session_expiry import run_session_expiry
@@ -62,6 +64,7 @@ from eventapi.telemetry.progress import replay_lines
 from eventapi.webhooks.tasks import WebhookTasks
 from eventapi.witnesses.tasks import WitnessTasks
 from events.log.port import EventLog
+from events.transparency.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from eventapi.http.middleware.tracing import Tracing
@@ -90,12 +93,11 @@ async def open_services(
         telemetry = setup_telemetry(settings, parts, tracing, __version__)
         instrumentation, metering = await stack.enter_async_context(telemetry)
         opened = _open_journal(settings, parts, instrumentation)
-        journal, log = await stack.enter_async_context(opened)
-        # Only once the log is open, because a refused start creates nothing.
+        journal, log, check = await stack.enter_async_context(opened)
         secrets = await _secrets_of(settings, journal, is_new=key_is_new)
         counts = await stack.enter_async_context(_open_counts(settings, parts, secrets[0]))
         live_events = LiveEvents(log_watcher := LogWatcher(log), journal.state)
-        signing = SigningCheck(checkpoints := checkpoints_of(settings, log, parts))
+        signing = SigningCheck(checkpoints := _checkpoints_of(settings, parts, log, check))
         meters = _meters_of(metering)
         followers = await stack.enter_async_context(open_followers(settings, parts, log))
         ready = (journal, passwords, secrets, followers, meters)
@@ -103,12 +105,12 @@ async def open_services(
         mail = MailTasks(settings, parts, journal, followers, log_watcher, secrets, meters)
         webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
         witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
-        free = partial(free_bytes, settings)
-        parts_of_worker = (log, journal, log_watcher, passwords, counts, signing, free)
-        stats = WorkerStats(*parts_of_worker, _lags_of(mail, webhooks), witnesses)
+        worker = (log, journal, log_watcher, passwords, counts, signing)
+        free, lags = partial(free_bytes, settings), _lags_of(mail, webhooks)
+        stats = WorkerStats(*worker, free, lags, witnesses)
         for task in (
             close_streams_at_signal(log_watcher, live_events),
-            *_background_tasks(journal, log_watcher, counts, signing, webhooks, witnesses),
+            *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
             *(_taking_snapshots(settings, parts, journal), mail.run()),
             metering.count_requests(observers, stats.sample) if metering else nullcontext(),
         ):
@@ -116,6 +118,7 @@ async def open_services(
         freeze_gc()
         yield Services(
             journal,
+            check,
             accounts,
             accounts.tokens,
             health_details(settings, journal, log, counts, signing, metering),
@@ -149,7 +152,10 @@ def _check(settings: Settings, parts: Overrides) -> bool:
 
 
 async def _secrets_of(settings: Settings, journal: Journal, *, is_new: bool) -> Sequence[str]:
-    """The secret keys, made if missing; warn about the sessions that a new one ends."""
+    """The secret keys, made if missing; warn about the sessions that a new one ends.
+
+    Only once the log is open, because a refused start creates nothing.
+    """
     secrets = secret_keys(settings.secret_key, settings.data_path)
     if is_new:
         sessions = (await journal.state()).sessions.by_id
@@ -191,10 +197,12 @@ def _meters_of(metering: Metering | None) -> Callable[[], Meters | None]:
     return lambda: None if metering is None else metering.meters
 
 
-def _open_journal(
+@asynccontextmanager
+async def _open_journal(
     settings: Settings, parts: Overrides, instrumentation: Instrumentation
-) -> AbstractAsyncContextManager[tuple[Journal, EventLog]]:
-    return open_journal(
+) -> AsyncIterator[tuple[Journal, EventLog, ChainCheck]]:
+    """The journal, its log, and the check of what its start has not checked."""
+    opened = open_journal(
         settings,
         parts,
         bar=replay_lines,
@@ -202,10 +210,23 @@ def _open_journal(
         instrumentation=instrumentation,
         patience=PATIENCE_SECONDS,
         begin=True,
+        check_later=settings.verify == "background",
     )
+    async with opened as (journal, log):
+        yield journal, log, chain_check_of(settings, journal, log)
+
+
+def _checkpoints_of(
+    settings: Settings, parts: Overrides, log: EventLog, check: ChainCheck
+) -> Checkpoints:
+    """The checkpoints of a log, of which none is signed before its chain is checked."""
+    checkpoints = checkpoints_of(settings, log, parts)
+    checkpoints.tree.require_checked = check.require_done
+    return checkpoints
 
 
 def _background_tasks(  # noqa: PLR0917 - one of each
+    check: ChainCheck,
     journal: Journal,
     log_watcher: LogWatcher,
     counts: RateLimitStorage,
@@ -213,11 +234,15 @@ def _background_tasks(  # noqa: PLR0917 - one of each
     webhooks: WebhookTasks,
     witnesses: WitnessTasks | None,
 ) -> list[AbstractAsyncContextManager[None]]:
-    cosigning = [] if witnesses is None else [restart_on_error(witnesses.run, "witnesses")]
+    # Nothing can be signed before the check is done.
+    cosigning = [] if witnesses is None else [(witnesses.run, "witnesses")]
     return [
-        *cosigning,
+        restart_on_error(check.run, "chain check"),
+        *(
+            restart_on_error(after(check, run), name)
+            for run, name in ((signing.run, "signing"), *cosigning)
+        ),
         restart_on_error(lambda: run_catch_up(journal, log_watcher), "following"),
-        restart_on_error(signing.run, "signing"),
         restart_on_error(counts.run_sweeps, "limits"),
         restart_on_error(lambda: run_session_expiry(journal), "expiry"),
         restart_on_error(lambda: run_read_models(journal), "projections"),

@@ -315,12 +315,14 @@ async def open_journal(
     instrumentation: Instrumentation = NO_INSTRUMENTATION,
     patience: float = 0,
     begin: bool = False,
+    check_later: bool = False,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """Open and start a journal; yields it with its log, and closes both.
 
     A missing log is created only with ``begin``. ``bar`` displays the progress of the replay,
     ``on_fence`` is called when writes stop until a restart, ``instrumentation`` measures writes, and
-    ``patience`` is how many seconds to wait for a database. Raises `ConfigurationError`, `LogError`
+    ``patience`` is how many seconds to wait for a database. With ``check_later`` the caller must
+    check the chain below the snapshot: see `Journal.start`. Raises `ConfigurationError`, `LogError`
     and `VaultUnavailable`.
     """
     if overrides.log is None and overrides.vault is None:
@@ -349,7 +351,7 @@ async def open_journal(
         )
         stack.push_async_callback(journal.close)
         with bar(log.position) as progress:
-            await journal.start(progress)
+            await journal.start(progress, check_later=check_later)
         yield journal, log
 
 

@@ -68,6 +68,12 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @setting_option("host", "HOST", "Address to listen on")
 @setting_option("port", "PORT", "Port to listen on, 0 for a free one")
 @setting_option("workers", "N", "Number of server processes")
+@setting_option(
+    "verify",
+    "WHEN",
+    "When a start from a snapshot checks the log below it: in the background, or before it serves",
+    click.Choice(("background", "before")),
+)
 @click.option(
     "--uds",
     metavar="PATH",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -70,6 +70,15 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
             example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
         ),
     ] = None
+    verify: Annotated[
+        Literal["background", "before"],
+        describe(
+            "When a start from a snapshot checks the hash chain of the log below it: in the "
+            "background, while the server already serves, or before it serves. "
+            "`serve --verify` overrides it.",
+            example="before",
+        ),
+    ] = "background"
     resources: Annotated[
         tuple[str, ...],
         describe(

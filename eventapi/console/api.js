@@ -31,7 +31,7 @@ const nameOf = (pointer) => (pointer || "").replace(/^\//, "").replaceAll("/", "
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-// Send a request. Returns {data, position, etag, response}; throws `Problem`. With `as: "text"` or "response" the body
+// Send a request. Returns {data, position, etag, may, response}; `may(method)` says what the person may do there. Throws `Problem`. With `as: "text"` or "response" the body
 // is a text, or not read. A refused access token is renewed once.
 export async function request(method, path, { body, query, headers = {}, signal, as = "json" } = {}) {
   const url = new URL(/^https?:/.test(path) ? path : api + path);
@@ -55,10 +55,12 @@ export async function request(method, path, { body, query, headers = {}, signal,
   const position = Number(response.headers.get("Event-Position")) || null;
   if (position) acknowledged.set((last) => Math.max(last, position));
   const etag = response.headers.get("ETag");
+  const allowed = (response.headers.get("Allow") || "").split(", ");
+  const may = (wanted) => allowed.includes(wanted);
   let data = null;
   if (as === "text") data = await response.text();
   else if (as === "json" && response.status !== 204 && response.status !== 202) data = parse(await response.text());
-  return { data, position, etag, response };
+  return { data, position, etag, may, response };
 }
 
 // Integers have 64 bits, and JavaScript's numbers 53: the others are kept as BigInt where the browser has the text.

@@ -31,8 +31,6 @@ function resource(document, collection) {
     fields,
     filters: filtersOf(document, list, fields),
     form: body && fieldsOf(document, body),
-    canEdit: Boolean(document.paths[one]?.patch),
-    canDelete: Boolean(document.paths[one]?.delete),
     canShare: has(document, `${collection}/${lastOf(one)}/shares/{username}`, "put"),
     actions: actionsOf(document, collection),
   };

@@ -30,6 +30,7 @@ from events.errors import (
     Invalid,
     InvalidCredentials,
     LogError,
+    LogNotChecked,
     NotFound,
     NotUnique,
     Overloaded,
@@ -203,9 +204,9 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     kind = PROBLEMS[slug_of(error)]
     scope["problem"] = kind.slug  # type: ignore[typeddict-unknown-key]  # ours, for observers
     request_id = request_id_of(scope)
-    # The client may ask for a position that is not reached, so that must not alert an operator. A
-    # suspended key is reported once by `eventapi.tasks.signing_check`, not at every request.
-    if kind.status >= 500 and not isinstance(error, PositionNotReached | SigningSuspended):
+    # The client may ask for a position that is not reached, or too soon after a start, so that must
+    # not alert an operator. A suspended key is reported once by `eventapi.tasks.signing_check`.
+    if kind.status >= 500 and not isinstance(error, _NO_FAULT_OF_SERVER):
         unforeseen = error if kind.slug == "internal-error" else None
         # The text of an unforeseen error may quote user input, so only its type is logged.
         said = error if unforeseen is None else type(error).__name__
@@ -322,10 +323,14 @@ def _ascii(text: str) -> str:
     return re.sub(r"[^ !#-\[\]-~]", "'", text)
 
 
+_NO_FAULT_OF_SERVER = (LogNotChecked, PositionNotReached, SigningSuspended)
+"""Errors with a status of the server that are not logged."""
+
 _SAYS_WHY = (
     Refusal,
     ProblemError,
     Overloaded,
+    LogNotChecked,
     PositionNotReached,
     UnknownKind,
 )

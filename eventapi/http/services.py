@@ -22,6 +22,7 @@ from eventapi.queries.orders import Orders
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.resources.registry import Registry
 from eventapi.security.tokens import Tokens
+from eventapi.tasks.chain_check import ChainCheck
 from eventapi.telemetry.metrics.exposition import Exposition
 from eventapi.webhooks.tasks import WebhookTasks
 from eventapi.witnesses.tasks import WitnessTasks
@@ -36,10 +37,11 @@ class Services(msgspec.Struct, frozen=True):
     ``base_url`` is the address that links to a person begin with; it never comes from a request.
     ``health`` returns the details of ``/health``. ``metrics`` returns `None` while metrics are off
     or their files cannot be created. ``mail`` is `None` without a transport, and
-    ``witnesses`` without a policy.
+    ``witnesses`` without a policy. ``chain_check`` is that of the lines below the snapshot.
     """
 
     journal: Journal
+    chain_check: ChainCheck
     accounts: Accounts
     tokens: Tokens
     health: Details

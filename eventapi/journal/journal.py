@@ -40,6 +40,7 @@ from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.erasure import Forget, KeyDestruction, erasures_to_finish, forget_nothing
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from eventapi.journal.loading import load_state
 from eventapi.journal.origin import NO_ORIGIN, Origin
 from eventapi.journal.projection_failures import FailureReports
 from eventapi.journal.queue import WriteQueue
@@ -49,20 +50,13 @@ from events.errors import EventapiError, LogFenced, LogUnavailable, LogUnreachab
 from events.log.port import Appender, EventLog, Head
 from events.messages.erasures import users_erased_again
 from events.messages.server_log import BATCH_FAILED, NEWER_KIND
-from events.record import Record
+from events.record import START, Record
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vault.tombstones import contents_of
 from events.vocabulary.users import UserErased
 from events.vocabulary.vocabulary import Vocabulary
-from projections.replay import (
-    Progress,
-    apply_all,
-    check_head,
-    fold_read_models,
-    open_records,
-    replay,
-)
+from projections.replay import Progress, apply_all, check_head, fold_read_models, open_records
 from projections.snapshots import Snapshots
 from projections.state import State
 
@@ -118,6 +112,10 @@ class Journal:
         self._destruction = KeyDestruction(log, vault, forget)
         self._erased_number = 0
         self._failures = FailureReports()
+        self.fence: EventapiError | None = None
+        """Why nothing may be written any more. Set it to refuse all writes until a restart."""
+        self.unchecked: Record = START
+        """The last record of a snapshot that was used before the chain up to it was checked."""
         self.erased_again: Sequence[str] = ()
         """The users that the start erased again, because the log was older than their erasure."""
 
@@ -126,20 +124,15 @@ class Journal:
         """The keys of all users in the state; do not change it."""
         return self._keyring
 
-    async def start(self, progress: Progress | None = None) -> None:
+    async def start(self, progress: Progress | None = None, *, check_later: bool = False) -> None:
         """Fold the log, recover its tail, and finish interrupted erasures.
 
-        Raises `LogError`, `StorageFull` and `VaultUnavailable`; after these, serve nothing.
+        With ``check_later`` the caller must check the chain up to `unchecked`. Raises `LogError`,
+        `StorageFull` and `VaultUnavailable`; after these, serve nothing.
         """
-        self._state = await replay(
-            self._log,
-            self._keyring,
-            self.vault,
-            self._vocabulary,
-            snapshots=self.snapshots,
-            progress=progress,
-            defer_read_models=True,
-        )
+        sources = (self._log, self._keyring, self.vault, self._vocabulary, self.snapshots)
+        loaded = await load_state(*sources, progress, check_later=check_later)
+        self._state, self.unchecked = loaded
         self._failures.report(self._state.read_models.failures)
         exclusive = self._log.exclusive(self._config.start_timeout)
         async with exclusive as appender, self._folding:
@@ -346,6 +339,8 @@ class Journal:
         self, writes: Sequence[PendingWrite], appender: Appender
     ) -> list[tuple[PendingWrite, list[CommandResult] | Exception]]:
         """Append a batch to the log, then apply it. The caller must hold both locks."""
+        if self.fence is not None:
+            raise self.fence
         await self._catch_up()
         check_head(appender.head, self._state)
         self.clock.check(self._state.last.time)

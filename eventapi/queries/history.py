@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from eventapi.queries.opened import OpenedLine, open_line
+from eventapi.queries.past_values import PastValues
 from events.codec import decode, parse
 from events.errors import Fault, Invalid, Overloaded
 from events.log.port import EventLog
@@ -18,15 +17,7 @@ from events.log.search import last_position
 from events.record import START, Record, entity_number
 from events.sealing import Keyring
 from events.vault.port import Vault
-from events.vocabulary.resources import (
-    Content,
-    Created,
-    Deleted,
-    Entity,
-    ResourceType,
-    Restored,
-    Updated,
-)
+from events.vocabulary.resources import Entity
 from events.vocabulary.vocabulary import Vocabulary
 from projections.replay import replay
 from projections.snapshots import Snapshots
@@ -144,33 +135,37 @@ class History:
         return await last_position(self._log, state.position, lambda time: time < point)
 
     async def entities_at(
-        self, position: int, entities: Iterable[Entity | Tombstone], table: ResourceTable
+        self,
+        position: int,
+        entities: Iterable[Entity | Tombstone],
+        table: ResourceTable,
+        columns: Collection[str] | None = None,
     ) -> dict[int, Entity]:
         """Resources of a table that existed at a position, by number.
 
         A resource that has not changed since is returned as it is. Of another one the records are
-        read backwards until all of its values are known.
+        read backwards until the values of the ``columns``, by default all, are known; the others may
+        be `UNSET`.
         """
         past: dict[int, Entity] = {}
-        searches: list[_Search] = []
+        searches: list[PastValues] = []
         for entity in entities:
-            if not table.existed(entity, position):
-                continue
-            if isinstance(entity, Entity) and entity.version <= position:
+            version = table.version_at(entity, position)
+            if isinstance(entity, Entity) and version == entity.version:
                 past[entity.id] = entity
-                continue
-            positions = table.versions.of(entity.version, upto=position)
-            searches.append(_Search(entity, positions, table.resource))
-        count = 1
-        while searches := [one for one in searches if one.positions]:
-            wanted = {at: one for one in searches for at in one.next_positions(count)}
+            elif version:
+                searches.append(PastValues(entity, version, table, columns))
+        waiting, count = searches, 1
+        while wanted := {at: one for one in waiting for at in one.next_positions(count)}:
             async for records in self.slices(sorted(wanted, reverse=True)):
                 for record in records:
                     wanted[record.position].add(record)
-            for one in searches:
-                if (found := one.found()) is not None:
-                    past[found.id] = found
+            waiting = [one for one in waiting if not one.is_complete]
             count = min(2 * count, _LINES_PER_READ)
+        for one in searches:
+            if one.is_complete:
+                found = one.entity()
+                past[found.id] = found
         return past
 
     async def entity_after(self, position: int, subject: str, state: State) -> Changed:
@@ -259,14 +254,19 @@ class History:
     async def slices(self, positions: Sequence[int]) -> AsyncIterator[list[Record]]:
         """As `records`, a bounded number at a time; the positions may also descend."""
         for first, last, wanted in _runs(positions):
-            lines = [line async for run in self._log.read(first - 2, last) for line in run]
-            before = START
-            if first > 1:
-                digest = bytes.fromhex(lines.pop(0)[_HASH].decode())
-                before = replace(START, position=first - 1, hash=digest)
-            found = decode(lines, self._keyring, self._vocabulary(), before)
-            yield [replace(found[position - first], end=0) for position in wanted]
+            start = max(first - 1, 1)
+            lines = [line async for run in self._log.read(start - 1, last) for line in run]
+            yield [self._record(lines, position - start, position) for position in wanted]
             await asyncio.sleep(0)
+
+    def _record(self, lines: Sequence[bytes], at: int, position: int) -> Record:
+        """The record of a line; the one before it, if any, has the hash that it continues."""
+        before = START
+        if position > 1:
+            digest = bytes.fromhex(lines[at - 1][_HASH].decode())
+            before = replace(START, position=position - 1, hash=digest)
+        (found,) = decode([lines[at]], self._keyring, self._vocabulary(), before)
+        return replace(found, end=0)
 
 
 class _CallerReads:
@@ -275,71 +275,6 @@ class _CallerReads:
     def __init__(self) -> None:
         self.wanted = 0
         self.lock = asyncio.Lock()
-
-
-class _Search:
-    """The search for the values of one resource, from its newest position backwards."""
-
-    def __init__(
-        self, entity: Entity | Tombstone, positions: list[int], resource: ResourceType
-    ) -> None:
-        """``positions`` are those of the resource's events up to the point, ascending."""
-        self.positions = positions
-        self._entity = entity
-        self._resource = resource
-        self._newest: Record | None = None
-        self._values: dict[str, Any] = {}
-
-    def next_positions(self, count: int) -> list[int]:
-        """Remove and return the next positions to read, newest first."""
-        taken = self.positions[: -count - 1 : -1]
-        del self.positions[-count:]
-        return taken
-
-    def add(self, record: Record) -> None:
-        """Add the next older record; it is ignored if all values are known."""
-        if self._is_whole():
-            return
-        if self._newest is None:
-            self._newest = record
-        event = record.event
-        if isinstance(event, Deleted):
-            # Older records do not count: a restoration after the deletion has the whole content.
-            self.positions.clear()
-        elif isinstance(event, Created | Restored):
-            self._add_values(event.personal, event.clear)
-            self._add_values(self._resource.blank, self._resource.blank_clear)
-        elif isinstance(event, Updated):
-            self._add_values(event.personal, event.clear)
-        if self._is_whole():
-            self.positions.clear()
-
-    def _add_values(self, *parts: object) -> None:
-        """Add values that no newer record has set."""
-        for part in parts:
-            if isinstance(part, Content):
-                for name in self._resource.names:
-                    value = getattr(part, name, UNSET)
-                    if value is not UNSET:
-                        self._values.setdefault(name, value)
-
-    def _is_whole(self) -> bool:
-        return len(self._values) == len(self._resource.names) and self._newest is not None
-
-    def found(self) -> Entity | None:
-        """The past resource; ``None`` while it is not complete, and if it was deleted."""
-        if self._newest is None or not self._is_whole():
-            return None
-        entity, newest = self._entity, self._newest
-        found: Entity = self._resource.entity(
-            entity.id,
-            *(self._values[name] for name in self._resource.names),
-            entity.owner,
-            entity.created_at,
-            newest.time,
-            newest.position,
-        )
-        return found
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int, Sequence[int]]]:

@@ -117,9 +117,9 @@ class Orders:
         self._rows -= len(numbers)
 
 
-async def sorted_entities(entities: Sequence[Entity], key: SortKey) -> list[Entity]:
-    """Resources sorted by keys that all differ; other requests run in between."""
-    runs: list[list[tuple[Any, Entity]]] = []
+async def sorted_entities(entities: Sequence[T], key: Callable[[T], Any]) -> list[T]:
+    """Resources sorted by a key; other requests run in between."""
+    runs: list[list[tuple[Any, T]]] = []
     for start in range(0, len(entities), _PER_TURN):
         run = [(key(entity), entity) for entity in entities[start : start + _PER_TURN]]
         runs.append(sorted(run, key=_FIRST))
@@ -127,9 +127,9 @@ async def sorted_entities(entities: Sequence[Entity], key: SortKey) -> list[Enti
     # Merge the runs in about as many parts: samples of all runs tell where the parts begin.
     samples = sorted(row[0] for run in runs for row in run[:: _PER_TURN // _SAMPLES])
     starts = [0] * len(runs)
-    found: list[Entity] = []
+    found: list[T] = []
     for bound in [*samples[_SAMPLES::_SAMPLES], None]:
-        part: list[tuple[Any, Entity]] = []
+        part: list[tuple[Any, T]] = []
         for at, run in enumerate(runs):
             start = starts[at]
             end = len(run) if bound is None else bisect_left(run, bound, start, key=_FIRST)

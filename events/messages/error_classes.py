@@ -151,6 +151,11 @@ LOG_UNREACHABLE: Final = Message(
     f"{_WRITES_STOP} Reads show the state before the database was lost.",
     "start the database, or fix the network to it; writes then resume automatically",
 )
+LOG_NOT_CHECKED: Final = Message(
+    "the hash chain of the log is still being checked",
+    "Nothing is signed or proved until it is. All other requests are answered, and writes continue.",
+    "nothing: repeat it when `chain_check` of GET /health is done",
+)
 LOG_FENCED: Final = Message(
     "a sync of the log failed",
     "Writes have stopped, and every process of this server ends with code 74. Everything that was "

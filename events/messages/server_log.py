@@ -117,6 +117,22 @@ SNAPSHOT_OF_OTHER_LOG: Final = Message(
     "Nothing was lost. This start replays the whole log and takes longer.",
     "nothing; for fast starts again, `eventapi snapshot`",
 )
+CHAIN_BROKEN: Final = Message(
+    "{reason}. It was found after the start, which used the snapshot at {position:,}",
+    "Writes have stopped, and this process ends with code 65. Its snapshots are removed, so that no "
+    "server starts on this log. Nothing else was changed; the events of this run are in the log.",
+    "`eventapi log verify` lists all damage; then see Restore in docs/operating.md",
+)
+CHAIN_NOT_CHECKED: Final = Message(
+    "the hash chain of the log cannot be checked yet: {reason}",
+    "Requests and writes continue. Nothing is signed or proved until it is checked.",
+    _RETRIED,
+)
+SNAPSHOTS_NOT_REMOVED: Final = Message(
+    "the snapshots of a damaged log cannot be removed: {reason}",
+    "Writes have stopped. A server that starts from one of them finds the damage only after a while.",
+    "rm -r {directory}, and do not start a server before the log is restored",
+)
 SNAPSHOTS_UNREADABLE: Final = Message(
     "the snapshots are ignored: {reason}",
     "Nothing was lost. This start replays the whole log and takes longer.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from events.log.port import EventLog
 from events.transparency.merkle import (
@@ -36,6 +36,8 @@ class Tree:
     """The tree over a log's published lines; leaves count from 0, positions from 1."""
 
     def __init__(self, log: EventLog, max_cached_tiles: int = MAX_CACHED_TILES) -> None:
+        self.require_checked: Callable[[], None] = lambda: None
+        """Raises `LogNotChecked` while the chain of the lines is not checked yet."""
         self._log = log
         self._max_cached_tiles = max_cached_tiles
         self._levels: list[list[bytes]] = []
@@ -53,7 +55,11 @@ class Tree:
         return len(self._levels[0]) * TILE + len(self._rest) if self._levels else len(self._rest)
 
     async def grow(self) -> int:
-        """Add all published lines, and return the size; raises `DamagedLog`."""
+        """Add all published lines, and return the size.
+
+        Raises `DamagedLog`, and `LogNotChecked` while nothing may be signed or proved.
+        """
+        self.require_checked()
         if self._log.position > self.size:
             async with self._growing:
                 async for lines in self._log.read(self.size):

@@ -163,15 +163,15 @@ class VersionIndex:
         """The position of the event before the one at a position; 0 if there is none."""
         return self._before[position] & ~_DELETION if position < len(self._before) else 0
 
-    def existed(self, version: int, position: int) -> bool:
-        """Whether a resource existed after the event at a position.
+    def at(self, version: int, position: int) -> int:
+        """The version that a resource had at a position; 0 if it did not exist.
 
         ``version`` is the position of its last event.
         """
-        while version > position:
-            version = self.before(version)
-        is_deleted = version < len(self._before) and self._before[version] & _DELETION
-        return version > 0 and not is_deleted
+        before, size = self._before, len(self._before)
+        while version > position:  # Inlined, because a count does this for all resources.
+            version = before[version] & ~_DELETION if version < size else 0
+        return 0 if version < size and before[version] & _DELETION else version
 
     def of(self, version: int, *, upto: int | None = None) -> list[int]:
         """The positions of a resource's events up to a version, oldest first.

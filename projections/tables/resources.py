@@ -123,14 +123,14 @@ class ResourceTable:
         """Whether a resource of that number exists or existed."""
         return self.find(number) is not None
 
-    def existed(self, one: Entity | Tombstone, position: int) -> bool:
-        """Whether a resource existed after the event at a position.
+    def version_at(self, one: Entity | Tombstone, position: int) -> int:
+        """The version that a resource had at a position; 0 if it did not exist.
 
         Its owner must not be erased.
         """
         if one.version <= position:
-            return isinstance(one, Entity)
-        return self.versions.existed(one.version, position)
+            return one.version if isinstance(one, Entity) else 0
+        return self.versions.at(one.version, position)
 
     def unique_keys(self, entity: Entity) -> Iterator[UniqueKey]:
         """The keys of a resource's unique values; a value that is ``None`` makes none."""

@@ -1,7 +1,7 @@
 // The table of a resource, as it is now or was at a moment.
 
 import { html, useState } from "../vendor/preact.js";
-import { get } from "../api.js";
+import { request } from "../api.js";
 import { moments } from "../me.js";
 import { filtersIn, titleField } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading } from "../parts/basics.js";
@@ -26,16 +26,16 @@ export function Collection({ who, resource, query }) {
     // To count what matched in the past, the server would read all that has changed since.
     const count = after || (at && isFiltered) ? undefined : true;
     const parameters = { limit: ROWS, q, sort, after, as_of: at, count, ...given };
-    const page = await get(`/${resource.collection}`, parameters, signal);
+    const { data: page, may } = await request("GET", `/${resource.collection}`, { query: parameters, signal });
     page.items.forEach((one) => moments.know(one.version, one.updated_at));
-    return page;
+    return { ...page, mayCreate: may("POST") };
   };
   const { data, error, loading, reload } = useLoaded(load, [at, q, after, sort, JSON.stringify(given)]);
   const known = data?.count ?? (data && !after && !data.next ? data.items.length : null);
   const count = known === null ? "" : `${known.toLocaleString("en")} ${known === 1 ? resource.noun : resource.title.toLowerCase()}`;
   return html`
     <${Heading} title=${resource.title} note=${resource.description}>
-      ${resource.form && !at && html`<${Button} kind="main" onClick=${() => setNew(true)}>New ${resource.noun}<//>`}
+      ${data?.mayCreate && !at && html`<${Button} kind="main" onClick=${() => setNew(true)}>New ${resource.noun}<//>`}
     <//>
     <${PastNote} at=${at} />
     <${Filters} resource=${resource} query=${query} />
@@ -46,7 +46,7 @@ export function Collection({ who, resource, query }) {
     (data.items.length
       ? html`<${Table} who=${who} resource=${resource} rows=${data.items} sort=${sort} busy=${loading} />
           <${Pager} after=${after} page=${data} count=${count} />`
-      : html`<${Nothing} resource=${resource} at=${at} isFiltered=${isFiltered} given=${given} create=${() => setNew(true)} />`)}
+      : html`<${Nothing} resource=${resource} at=${at} isFiltered=${isFiltered} given=${given} create=${data.mayCreate && (() => setNew(true))} />`)}
     ${isNew &&
     html`<${CreateDialog} resource=${resource} onClose=${() => setNew(false)}
       onDone=${(entity) => (setNew(false), go(`/${resource.collection}/${entity.id}`))} />`}`;
@@ -62,7 +62,7 @@ function Nothing({ resource, at, isFiltered, given, create }) {
   if (at) return html`<${Empty} title="There were no ${plural} at that moment." />`;
   return html`<${Empty} title="There are no ${plural} yet.">
     <p>${resource.description}</p>
-    ${resource.form && html`<${Button} kind="main" onClick=${create}>Create the first ${resource.noun}<//>`}<//>`;
+    ${create && html`<${Button} kind="main" onClick=${create}>Create the first ${resource.noun}<//>`}<//>`;
 }
 
 function Table({ who, resource, rows, sort, busy }) {

@@ -19,17 +19,18 @@ export function Entity({ who, resource, id, query }) {
   const { at } = query;
   const path = `/${resource.collection}/${encodeURIComponent(id)}`;
   const load = async (signal) => {
-    const [entity, history] = await Promise.all([
-      orNull(get(path, { as_of: at }, signal)),
-      orNull(get(`${path}/history`, {}, signal)),
-    ]);
-    (history || []).forEach((one) => moments.know(one.position, one.time));
-    return { entity, history: history || [] };
+    const read = (moment) => orNull(request("GET", path, { query: { as_of: moment }, signal }));
+    const [found, entries] = await Promise.all([read(at), orNull(get(`${path}/history`, {}, signal))]);
+    const history = entries || [];
+    history.forEach((one) => moments.know(one.position, one.time));
+    // Of a deleted thing, its last version says what the person may do.
+    const known = found || (history.length && !at && (await read(history[history.length - 1].position - 1)));
+    return { entity: found?.data, history, mayWrite: Boolean(known && known.may("PATCH")) };
   };
   const { data, error, reload } = useLoaded(load, [at]);
   if (error) return html`<${Heading} title="${label(resource.noun)} ${id}" /><${Failure} error=${error} retry=${reload} />`;
   if (!data) return html`<${Heading} title="${label(resource.noun)} ${id}" /><${Loading} />`;
-  const { entity, history } = data;
+  const { entity, history, mayWrite } = data;
   if (!entity && !history.length) {
     return html`<${Heading} title="There is no such ${resource.noun}" />
       <${Empty} title="It does not exist, or it is not yours."><${Link} to="/${resource.collection}">All ${resource.title.toLowerCase()}<//><//>`;
@@ -37,15 +38,15 @@ export function Entity({ who, resource, id, query }) {
   const title = entity ? titleOf(resource, entity) : `${label(resource.noun)} ${id}`;
   return html`
     <${Heading} title=${title} note=${html`<${Link} to="/${resource.collection}">${resource.title}<//> / ${id}`}>
-      ${entity && !at && html`<${Changes} resource=${resource} entity=${entity} reload=${reload} who=${who} />`}
+      ${entity && !at && html`<${Changes} resource=${resource} entity=${entity} reload=${reload} who=${who} mayWrite=${mayWrite} />`}
     <//>
     <${PastNote} at=${at} />
     <div class="columns">
       <section aria-label="Content">
         ${entity
           ? html`<${Facts} resource=${resource} entity=${entity} />
-              ${at && html`<${BringBack} path=${path} at=${at} reload=${reload} noun=${resource.noun} />`}`
-          : html`<${Gone} path=${path} at=${at} history=${history} reload=${reload} noun=${resource.noun} />`}
+              ${at && mayWrite && html`<${BringBack} path=${path} at=${at} reload=${reload} noun=${resource.noun} />`}`
+          : html`<${Gone} path=${path} at=${at} history=${history} reload=${reload} noun=${resource.noun} mayWrite=${mayWrite} />`}
       </section>
       <${History} who=${who} resource=${resource} path=${path} entries=${history} at=${at} />
     </div>`;
@@ -59,7 +60,7 @@ const Facts = ({ resource, entity }) =>
     )}
   </dl>`;
 
-function Changes({ resource, entity, reload, who }) {
+function Changes({ resource, entity, reload, who, mayWrite }) {
   const [dialog, setDialog] = useState(null);
   const { run, busy } = useAction(async () => {
     try {
@@ -74,16 +75,16 @@ function Changes({ resource, entity, reload, who }) {
   const done = () => (close(), reload());
   const shared = { resource, entity, onClose: close, onDone: done };
   return html`
-    ${resource.actions.map((one) => html`<${Button} key=${one.name} title=${one.summary} onClick=${() => setDialog(one)}>${one.label}<//>`)}
+    ${mayWrite && resource.actions.map((one) => html`<${Button} key=${one.name} title=${one.summary} onClick=${() => setDialog(one)}>${one.label}<//>`)}
     ${resource.canShare && entity.owner === who.user.username && html`<${Button} onClick=${() => setDialog("share")}>Share<//>`}
-    ${resource.canEdit && html`<${Button} onClick=${() => setDialog("edit")}>Edit<//>`}
-    ${resource.canDelete && html`<${Button} busy=${busy} onClick=${run}>Delete<//>`}
+    ${mayWrite && html`<${Button} onClick=${() => setDialog("edit")}>Edit<//>`}
+    ${mayWrite && html`<${Button} busy=${busy} onClick=${run}>Delete<//>`}
     ${dialog === "edit" && html`<${EditDialog} ...${shared} />`}
     ${dialog === "share" && html`<${ShareDialog} ...${shared} />`}
     ${dialog?.name && html`<${ActionDialog} ...${shared} action=${dialog} />`}`;
 }
 
-function Gone({ path, at, history, reload, noun }) {
+function Gone({ path, at, history, reload, noun, mayWrite }) {
   const { run, busy, error } = useAction(async () => {
     await request("POST", `${path}/restore`, { body: {} });
     say(`The ${noun} is back.`);
@@ -94,7 +95,7 @@ function Gone({ path, at, history, reload, noun }) {
   return html`<${Empty} title="This ${noun} is deleted.">
     <p>Since <${Time} at=${last.time} />.</p>
     <${Failure} error=${error} />
-    <${Button} kind="main" busy=${busy} onClick=${run}>Restore it<//><//>`;
+    ${mayWrite && html`<${Button} kind="main" busy=${busy} onClick=${run}>Restore it<//>`}<//>`;
 }
 
 function BringBack({ path, at, reload, noun }) {

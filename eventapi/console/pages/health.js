@@ -25,8 +25,10 @@ const number = (value) => (value === null || value === undefined ? "not known" :
 function Facts({ health }) {
   const mail = health.mail;
   const failing = health.failing_webhooks || [];
+  const check = health.chain_check;
   const cards = [
     ["Log", `${number(health.position)} events`, health.lag ? `${number(health.lag)} not yet read by this worker` : "all of them read"],
+    ["Hash chain", !check || check.status === "done" ? "checked" : `${number(check.position)} of ${number(check.upto)}`, check ? "below the snapshot, after the start" : "before the start"],
     ["Disk", health.disk_free_bytes === null ? "not known" : bytes(health.disk_free_bytes), "free where the log is"],
     ["Workers", number(health.workers), `process ${health.process} answered`],
     ["Writes waiting", number(health.queued), "at this moment"],

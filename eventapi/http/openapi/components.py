@@ -126,6 +126,7 @@ _QUERY_EXAMPLES: dict[str, Any] = {
 """Values with which a request succeeds for any log, because tools send the examples unchanged."""
 
 _ANSWER_HEADERS = {
+    "Allow": "The methods that you may use here: a reader of a resource may not change it.",
     "Content-Disposition": "The name of the file.",
     "Deprecation": "The time of deprecation, as `@` and seconds since 1970 (RFC 9745).",
     "ETag": "The entity tag of the content.",

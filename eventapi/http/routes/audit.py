@@ -103,6 +103,8 @@ class AuditController(Controller):
         written, and has its position in `Event-Position`.
         """
         number = path_position(position, request.caller.state)
+        # Before the opening is recorded, because no proof is given until then.
+        services.chain_check.require_done()
         line = await services.history.line_at(number)
         opened, headers = await _opened(request, number, line)
         proof = str(await services.checkpoints.inclusion(number))

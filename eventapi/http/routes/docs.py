@@ -53,18 +53,38 @@ _START = """\
 const drawFirst = (original) => (path) => (path[0] === "components" ? undefined : original(path));
 // Swagger UI sends the example of every parameter. Together the filters of a list match nothing, and
 // an idempotency key belongs to one request.
-const leaveOptionalEmpty = (original) => (document) => {
-  const operations = Object.values(document.paths).flatMap((one) => Object.values(one));
+const leaveOptionalEmpty = (document, operations) => {
   const own = operations.flatMap((one) => one.parameters || []);
   for (const one of [...Object.values(document.components.parameters), ...own]) {
     if (!one.required) delete one.example;
   }
+};
+// The form cannot log in an account with a second factor. The document does not offer another scheme,
+// because generated clients would send both.
+const acceptTokens = (document, operations) => {
+  const schemes = document.components.securitySchemes;
+  schemes.bearer.description =
+    "Log in with a username and a password. An account with a second factor cannot log in here: enter one " +
+    "of its API keys, which the console or `POST /auth/keys` creates, as `token` instead.";
+  schemes.token = {
+    type: "http",
+    scheme: "bearer",
+    description: "An API key, or an access token, as it is sent in `Authorization: Bearer`.",
+  };
+  for (const { security = [] } of operations) {
+    if (security.some((one) => one.bearer)) security.push({ token: [] });
+  }
+};
+const adapt = (original) => (document) => {
+  const operations = Object.values(document.paths).flatMap((one) => Object.values(one));
+  leaveOptionalEmpty(document, operations);
+  acceptTokens(document, operations);
   return original(document);
 };
 const plugin = {
   statePlugins: {
     spec: {
-      wrapActions: { requestResolvedSubtree: drawFirst, updateJsonSpec: leaveOptionalEmpty },
+      wrapActions: { requestResolvedSubtree: drawFirst, updateJsonSpec: adapt },
     },
   },
 };

@@ -12,6 +12,7 @@ from msgspec import Meta
 from eventapi.http.handlers import get
 from eventapi.http.response import Response, json_response
 from eventapi.http.services import Services
+from eventapi.tasks.chain_check import ChainCheck
 from eventapi.values.times import time_of
 from events.errors import LogUnreachable
 
@@ -48,6 +49,17 @@ class WitnessHealth(msgspec.Struct, frozen=True):
 
     name: str
     cosigned_at: _Time
+
+
+class ChainCheckHealth(msgspec.Struct, frozen=True):
+    """The check of the hash chain below the snapshot from which this process started.
+
+    ``position`` is that of the last event checked, ``upto`` that of the snapshot.
+    """
+
+    status: Literal["running", "done"]
+    position: int
+    upto: int
 
 
 class CosigningHealth(msgspec.Struct, frozen=True):
@@ -103,6 +115,10 @@ class Health(msgspec.Struct, frozen=True):
         CosigningHealth | None,
         Meta(description="Null without WITNESSES; this is no fault of the server."),
     ]
+    chain_check: Annotated[
+        ChainCheckHealth | None,
+        Meta(description="Null if the whole log was checked before this process served."),
+    ]
     status: Literal["ok"] = "ok"
 
 
@@ -120,6 +136,8 @@ class HealthController(Controller):
     @get("/ready", summary="Check readiness", reads_state=False, is_limited=False)
     async def get_readiness(self, services: NamedDependency[Services]) -> Response[Status]:
         """Check that the process can update its state and so can accept requests."""
+        if services.journal.fence is not None:
+            raise services.journal.fence
         await (
             services.journal.state()
         )  # `Min-Event-Position` is for clients only, so it is ignored.
@@ -142,6 +160,7 @@ class HealthController(Controller):
                 mail=mail,
                 failing_webhooks=failing,
                 cosigning=_cosigning_health(services),
+                chain_check=_chain_check_health(services.chain_check),
                 **details,
             )
         )
@@ -153,6 +172,12 @@ def _mail_health(services: Services) -> MailHealth | None:
     if status is None:
         return None
     return MailHealth(status.position, status.lag, status.failing_since)
+
+
+def _chain_check_health(check: ChainCheck) -> ChainCheckHealth | None:
+    if not check.upto:
+        return None
+    return ChainCheckHealth("done" if check.is_done else "running", check.position, check.upto)
 
 
 def _cosigning_health(services: Services) -> CosigningHealth | None:

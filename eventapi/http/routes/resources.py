@@ -27,6 +27,7 @@ from eventapi.http.handlers import delete, get, patch, post, put
 from eventapi.http.operation import ACTION
 from eventapi.http.request import ApiRequest, MergePatch
 from eventapi.http.response import Response, json_response, written
+from eventapi.http.routes.allowed import allowed_on
 from eventapi.http.routes.events import follow_resources
 from eventapi.http.routes.history import resource_history
 from eventapi.http.routes.listing import list_resources
@@ -103,7 +104,7 @@ class ResourceTemplate(Controller):
         name="list_{collection}",
         summary="List your {collection}",
         query=ListQuery,
-        response_headers=("Link",),
+        response_headers=("Allow", "Link"),
         errors=("validation-failed",),
     )
     async def list_all(self, request: ApiRequest) -> Response[ResourcePage]:
@@ -134,7 +135,7 @@ class ResourceTemplate(Controller):
         summary="Read {a_noun}",
         query=ReadQuery,
         request_headers=("If-None-Match", "If-Match"),
-        response_headers=("ETag",),
+        response_headers=("Allow", "ETag"),
         empty_statuses=(304,),
         errors=("not-found", "precondition-failed", "validation-failed"),
     )
@@ -152,7 +153,8 @@ class ResourceTemplate(Controller):
         tag = tag_of(entity)
         if request.has_current(entity):
             return Response(304, [tag])
-        return json_response(view_of(request, self.shape, entity), 200, tag)
+        allowed = allowed_on(request, resource, entity)
+        return json_response(view_of(request, self.shape, entity), 200, allowed, tag)
 
     @get(
         f"{_ONE}/history",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,8 @@ from typing import Final
 import aiofiles
 
 from events.errors import LogUnavailable, MissingEvents
-from events.log.file.commit_index import CommitIndex
+from events.log.file.commit_index import CommitIndex, CommitPoint
+from events.log.file.search import Place, find_end
 
 BYTES_PER_READ: Final = 1 << 20
 BYTES_PER_RUN: Final = 1 << 17
@@ -24,7 +27,11 @@ Small runs keep what is decoded from one of them in the processor's cache.
 INLINE_READ_BYTES: Final = 1 << 16
 """Up to here, read on the event loop: such bytes were just written, so the page cache has them."""
 
-POSITIONS_PER_INDEX_ENTRY: Final = 256
+POSITIONS_PER_INDEX_ENTRY: Final = 16
+"""At a byte a line, few enough that a single line of the past is read in microseconds."""
+
+MAX_LINES_COUNTED: Final = 2_048
+"""To a line further beyond the nearest entry of the index, a search over the file is faster."""
 
 
 @contextmanager
@@ -40,31 +47,55 @@ def translate_errors() -> Iterator[None]:
 
 
 class OffsetIndex:
-    """A sparse index from positions to byte offsets, filled by reads and appends."""
+    """A sparse index from positions to byte offsets.
+
+    Reads and appends fill it, in any order.
+    """
 
     def __init__(self) -> None:
-        self._positions = [0]
-        self._offsets = [0]
+        self._positions = array("Q", [0])
+        self._offsets = array("Q", [0])
         self._newest = (0, 0)
 
-    def add(self, position: int, offset: int) -> None:
+    def add(self, position: int, offset: int, lines: Sequence[bytes]) -> int:
+        """Add lines behind a position and its offset; return the offset of their end."""
+        for start in range(0, len(lines), POSITIONS_PER_INDEX_ENTRY):
+            part = lines[start : start + POSITIONS_PER_INDEX_ENTRY]
+            position += len(part)
+            offset += sum(map(len, part)) + len(part)
+            self.add_end(position, offset)
+        return offset
+
+    def add_end(self, position: int, offset: int) -> None:
         """Remember that the line at ``position`` ends at byte ``offset``."""
         if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
             self._positions.append(position)
             self._offsets.append(offset)
+        elif self._is_far_from_others(at := bisect_right(self._positions, position), position):
+            self._positions.insert(at, position)
+            self._offsets.insert(at, offset)
         if position > self._newest[0]:
             self._newest = (position, offset)
 
-    def at_or_before(self, position: int) -> tuple[int, int]:
-        """Return the nearest entry at or before a position, as (position, byte offset)."""
+    def _is_far_from_others(self, at: int, position: int) -> bool:
+        return at < len(self._positions) and (
+            self._positions[at - 1] + POSITIONS_PER_INDEX_ENTRY
+            <= position
+            <= self._positions[at] - POSITIONS_PER_INDEX_ENTRY
+        )
+
+    def at_or_before(self, position: int) -> Place:
+        """Return the nearest entry at or before a position."""
         at = bisect_right(self._positions, position) - 1
         found = (self._positions[at], self._offsets[at])
         return self._newest if found[0] < self._newest[0] <= position else found
 
-    def offset_at_or_after(self, position: int, default: int) -> int:
-        """Return the offset of the nearest entry at or after a position, or the default."""
+    def at_or_after(self, position: int, published: CommitPoint) -> Place:
+        """Return the nearest entry at or after a position, or the end of the log."""
         at = bisect_left(self._positions, position)
-        return self._offsets[at] if at < len(self._offsets) else default
+        if at < len(self._positions):
+            return self._positions[at], self._offsets[at]
+        return published.head.position, published.offset
 
 
 class PublishedLines:
@@ -92,21 +123,33 @@ class PublishedLines:
         last = position if upto is None else min(upto, position)
         if after >= last:
             return
-        position, offset = self._offset_index.at_or_before(after)
+        position, offset = await self._place_before(after, published)
         rest = b""
-        end = self._offset_index.offset_at_or_after(last, published.offset)
+        _, end = self._offset_index.at_or_after(last, published)
         async with aclosing(self._chunks(offset, end)) as chunks:
             async for chunk in chunks:
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()
+                offset = self._offset_index.add(position, offset, lines)
                 first, position = position, position + len(lines)
-                offset += sum(map(len, lines)) + len(lines)
-                self._offset_index.add(position, offset)
                 if position > after and lines:
                     yield lines[max(after - first, 0) : last - first]
                 if position >= last:
                     return
         raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
+
+    async def _place_before(self, position: int, published: CommitPoint) -> Place:
+        """A place at or not far before a position, from where lines are counted."""
+        low = self._offset_index.at_or_before(position)
+        if position - low[0] <= MAX_LINES_COUNTED:
+            return low
+        high = self._offset_index.at_or_after(position, published)
+        with translate_errors():
+            offset = await asyncio.to_thread(find_end, self._file, position, low, high)
+        if offset is None:
+            return low  # The file is damaged: count its lines from the last one that is known.
+        self._offset_index.add_end(position, offset)
+        return position, offset
 
     async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         with translate_errors():

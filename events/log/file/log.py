@@ -287,10 +287,10 @@ class JsonlLog(PublishedLines):
             raise
         if not lines:
             return
-        self._offset += len(data)
+        start, self._offset = self._offset, self._offset + len(data)
         self.head = head
         self._commit_index.publish(self._offset, head)
-        self._offset_index.add(head.position, self._offset)
+        self._offset_index.add(head.position - len(lines), start, lines)
 
     def _write_ordinary(self, data: bytes) -> None:
         """Write events that may not use the reserve; without any, check for room."""

@@ -1,5 +1,6 @@
 // A Chromium for one flow: every page is checked for requests to other servers, violations of the policy and errors.
 
+import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
@@ -91,6 +92,17 @@ async function kitOf(browser, options) {
     (await kit.request("POST", "/auth/login", { body: { username, password: PASSWORD } })).access_token;
   kit.has = (text, on = page) => on.getByText(text).first().waitFor();
   return kit;
+}
+
+// The code of a second factor in a step of 30 seconds.
+export function totp(secret, step) {
+  const bits = [...secret].map((one) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(one).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((one) => parseInt(one, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(step));
+  const digest = createHmac("sha1", key).update(counter).digest();
+  const number = digest.readUInt32BE(digest[19] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
 }
 
 export function expect(isTrue, text) {

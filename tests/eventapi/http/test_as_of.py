@@ -113,7 +113,7 @@ def test_the_pages_together_are_the_list_of_a_past_moment(
     ann: Caller, order: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even when the server reads the owner's items in several parts."""
-    monkeypatch.setattr("eventapi.http.routes.listing._PER_READ", 2)
+    monkeypatch.setattr("eventapi.http.routes.listing_past._PER_READ", 2)
     numbers = [ann.create(f"odd {n}" if n % 2 else f"even {n}") for n in range(9)]
     ann.delete(f"/items/{numbers[3]}")
     answer = ann.patch(f"/items/{numbers[1]}", json={"description": "odd as well"})

@@ -76,7 +76,7 @@ async def test_past_state_equals_a_fold_up_to_the_position(
         assert found == {
             number: then["items"].by_id[number] for number in then["items"].by_owner[user.id]
         }
-        assert {one.id for one in items if state["items"].existed(one, position)} == found.keys()
+        assert {one.id for one in items if state["items"].version_at(one, position)} == found.keys()
         for item in items:
             life = await life_of(past, item, state)
             subject = f"items/{item.id}"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from eventapi.queries.history import History
 from eventapi.testing.given import Happened, created, folded_records, registered
 from eventapi.testing.items import Content, ContentChanges, ItemRestored, ItemUpdated
 from eventapi.testing.sample_log import write
-from events.vocabulary.resources import Entity
-from tests.eventapi.queries.test_history import DELETED, TITLE, past_of, versions
+from events.log.port import Head
+from events.sealing import Keyring
+from events.vault.memory import MemoryVault
+from events.vocabulary.resources import Entity, ResourceType
+from events.vocabulary.vocabulary import Vocabulary
+from tests.eventapi.queries.test_history import DELETED, TITLE, CountingLog, past_of, versions
 
 BOTH = ContentChanges(title="both", description="of them")
 RESTORED: Happened = ("items/1", ItemRestored(3, personal=Content("back", "again")))
@@ -76,3 +81,28 @@ async def test_past_item_that_did_not_exist_or_has_not_changed_since_is_not_read
 
     assert found == ({1: item} if exists else {})
     assert log.lines_read == 0
+
+
+async def test_past_of_a_kind_without_fields_is_a_fold_of_its_verbs() -> None:
+    """No class declares one, but older code knows no field of a newer kind."""
+    mark = ResourceType("mark", "marks")
+    events = [
+        mark.created(1),
+        mark.shared(2, "read"),
+        mark.unshared(2),
+        mark.deleted(),
+        mark.restored(4),
+        mark.updated(),
+        mark.deleted(),
+        mark.restored(6),
+    ]
+    written = write([registered(1, "ann"), *(("marks/1", event) for event in events)])
+    log = CountingLog(written.lines, Head(len(written.lines), written.records[-1].hash))
+    past = History(log, Keyring(), MemoryVault(), None, lambda: Vocabulary([mark]))
+    state = folded_records(written.records)
+    one = state["marks"].find(1)
+    assert one is not None
+
+    for position in range(state.position + 1):
+        then = folded_records(written.records[:position], mark)["marks"]
+        assert await past.entities_at(position, [one], state["marks"]) == then.by_id

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from eventapi.tasks import snapshots as snapshotting
 from events.io import files
 from events.log.file import commit_index as mark
-from events.log.file import lines, lock, reserve
+from events.log.file import lines, lock, reserve, search
 from events.log.file import log as jsonl
 from projections import snapshots
 from tests.fault_injection.simulation.disk import File, Folder, Node
@@ -330,6 +330,8 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (lines, "BYTES_PER_READ"): pieces,
         (lines, "BYTES_PER_RUN"): max(pieces // 3, 1),
         (lines, "POSITIONS_PER_INDEX_ENTRY"): 4,
+        (lines, "MAX_LINES_COUNTED"): 8,
+        (search, "os"): calls,
         (reserve, "os"): calls,
         (reserve, "RESERVE_BYTES"): 16,
         (snapshots, "fcntl"): fcntl,

@@ -19,6 +19,8 @@ CALLERS: Final = ("anonymous", "owner", "stranger", "clerk", "boss", "reader", "
 UNKNOWN: Final = 999_999
 TEXT: Final = {"text": "t"}
 NO_BODIES: Final = {"GET", "DELETE"}
+READS: Final = {"GET", "HEAD"}
+CHANGES: Final = {"PUT", "PATCH", "DELETE"}
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -154,6 +156,10 @@ def without_id(answer: httpx.Response) -> dict[str, Any]:
     return problem
 
 
+def allowed(answer: httpx.Response) -> set[str]:
+    return {*answer.headers["allow"].split(", ")}
+
+
 def test_the_document_has_all_routes(world: World) -> None:
     found = {(route.method, route.part) for route in world.routes if route.collection == "plans"}
     assert found == {
@@ -184,6 +190,8 @@ def test_every_route_answers_every_caller_by_the_rules(
             if route.part == "" and answer.status_code == 200:
                 is_listed = row in {one["id"] for one in items_of(answer)}
                 assert is_listed == (is_live and route.reads(who)), where
+                may_create = who != "anonymous" and route.creates(who)
+                assert allowed(answer) == ({*READS, "POST"} if may_create else READS), where
             if expected == 404 and not route.reads(who):
                 unknown = world.request(who, route, UNKNOWN)
                 assert unknown.status_code == 404, where
@@ -203,6 +211,8 @@ def test_the_past_is_read_with_the_rights_of_now(world: World, collection: str) 
             denied = 401 if who == "anonymous" else 404
             one = world.call(who, "GET", f"/{collection}/{row}?as_of={created}")
             assert one.status_code == (200 if route.reads(who) else denied), who
+            if route.reads(who):
+                assert allowed(one) == (READS | CHANGES if route.writes(who) else READS), who
             every = world.call(who, "GET", f"/{collection}?as_of={created}&limit=1000")
             if who != "anonymous" or route.reads(who):
                 is_listed = row in {one["id"] for one in items_of(every)}

@@ -74,6 +74,10 @@ def test_a_key_needs_the_scope_of_the_method(ann: Caller, scopes: list[str]) -> 
     read = use(ann, key, "GET", "/items")
     write = use(ann, key, "POST", "/items", json={"title": "a"})
     assert (read.status_code == 200, write.status_code == 201) == (reads, writes)
+    if reads:
+        mine = ann.create()
+        for path in ("/items", f"/items/{mine}"):
+            assert use(ann, key, "GET", path).headers["allow"] == "GET, HEAD"
     assert_problem(write if reads else read, 403, "forbidden")
 
 

@@ -13,7 +13,7 @@ import pytest
 from eventapi.testing.plugin import Server
 from tests.test_readme import mask, steps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "resources.md"
 
 _FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,0 +1,35 @@
+"""Select resources by the filters and the search of a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from eventapi.http.request import ApiRequest
+from eventapi.http.routes.listing_parsing import Listing
+from eventapi.http.routes.search import matching
+from events.vocabulary.resources import Entity
+
+
+async def selected(
+    request: ApiRequest, listing: Listing, entities: Sequence[Entity]
+) -> list[Entity]:
+    """The resources that pass the filters and the search."""
+    if listing.selection.filters:
+        entities = [*filter(listing.selection.matches(owner_names(request)), entities)]
+        await asyncio.sleep(0)
+    if listing.q is None:
+        return list(entities)
+    texts, names = request.services.casefolded_texts, listing.shape.text_fields
+    return await matching(entities, names, listing.q, len(entities), texts)
+
+
+def owner_names(request: ApiRequest) -> Callable[[int], str]:
+    """The function that returns the username of an owner."""
+    users = request.reader.state.users.by_id
+
+    def name(owner: int) -> str:
+        user = users.get(owner)
+        return "" if user is None else user.username
+
+    return name

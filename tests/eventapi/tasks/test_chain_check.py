@@ -1,0 +1,132 @@
+"""The chain below a snapshot is checked in the background, while other tasks run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from eventapi.tasks import chain_check as chain_check_module
+from eventapi.tasks.chain_check import ChainCheck
+from eventapi.testing.given import created, registered
+from eventapi.testing.sample_log import Written, write
+from events.errors import DamagedLog, LogNotChecked, LogUnavailable
+from events.log.check import LINES_PER_TURN
+from events.log.memory import MemoryLog
+from events.log.port import EventLog
+from events.record import START
+
+ITEMS = 3 * LINES_PER_TURN
+POSITION = 1 + ITEMS
+
+
+@pytest.fixture(scope="module")
+def written() -> Written:
+    return write([registered(1, "ann"), *(created(number, 1) for number in range(1, ITEMS + 1))])
+
+
+class Watched(ChainCheck):
+    """A check that notes the damage that it reports."""
+
+    def __init__(self, log: EventLog, written: Written, upto: int = POSITION) -> None:
+        self.damages: list[DamagedLog] = []
+        super().__init__(log, written.records[upto - 1], self.damages.append)
+
+
+def with_flipped_bit(written: Written, position: int) -> MemoryLog:
+    """The log in which one bit of a line is another one."""
+    lines = list(written.lines)
+    line = bytearray(lines[position - 1])
+    line[60] ^= 1
+    lines[position - 1] = bytes(line)
+    return MemoryLog(lines, written.log.head)
+
+
+async def test_a_check_of_an_intact_log_ends_done(written: Written) -> None:
+    check = Watched(written.log, written)
+    assert (check.is_done, check.position, check.upto) == (False, 0, POSITION)
+    with pytest.raises(LogNotChecked, match=r"0 of 193 events"):
+        check.require_done()
+    await check.run()
+    assert (check.is_done, check.position, check.damages) == (True, POSITION, [])
+    check.require_done()
+    await check.wait()
+
+
+async def test_a_check_of_nothing_is_done_at_once(written: Written) -> None:
+    check = ChainCheck(written.log, START, lambda _: None)
+    assert check.is_done
+    await check.run()
+    await check.wait()
+
+
+@pytest.mark.parametrize("position", [1, 100, POSITION])
+async def test_a_flipped_bit_is_reported_once_and_the_check_is_never_done(
+    written: Written, position: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    check = Watched(with_flipped_bit(written, position), written)
+    await check.run()
+    assert [damage.position for damage in check.damages] == [position]
+    assert not check.is_done
+    with pytest.raises(LogNotChecked):
+        check.require_done()
+    (record,) = caplog.records
+    assert record.levelno == logging.CRITICAL
+    assert f"the log is damaged at position {position:,}" in record.getMessage()
+    assert f"the snapshot at {POSITION:,}" in record.getMessage()
+
+
+async def test_lines_above_the_snapshot_are_not_its_business(written: Written) -> None:
+    """The start itself has checked them."""
+    check = Watched(with_flipped_bit(written, POSITION), written, POSITION - 1)
+    await check.run()
+    assert (check.is_done, check.damages) == (True, [])
+
+
+async def test_a_chain_that_leads_elsewhere_is_damage(written: Written) -> None:
+    """A log could be replaced by another intact one after the start."""
+    other = write([registered(1, "eve"), *(created(n, 1) for n in range(1, ITEMS + 1))])
+    check = Watched(other.log, written)
+    await check.run()
+    assert [damage.position for damage in check.damages] == [POSITION]
+
+
+async def test_other_tasks_run_between_a_few_lines(written: Written) -> None:
+    check = Watched(written.log, written)
+    seen: list[int] = []
+
+    async def other() -> None:
+        while not check.is_done:
+            seen.append(check.position)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(check.run(), other())
+    assert seen[:3] == [LINES_PER_TURN, 2 * LINES_PER_TURN, 3 * LINES_PER_TURN]
+
+
+class Unreadable(MemoryLog):
+    """A log that cannot be read at its second half for a while."""
+
+    failures = 2
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        lines = [line async for run in super().read(after, upto) for line in run]
+        half = max(100 - after, 0)
+        yield lines[:half]
+        if self.failures:
+            self.failures -= 1
+            raise LogUnavailable("the disk does not answer")
+        yield lines[half:]
+
+
+async def test_a_log_that_cannot_be_read_is_read_again_from_where_it_failed(
+    written: Written, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(chain_check_module, "RETRY_SECONDS", 0)
+    check = Watched(Unreadable(written.lines, written.log.head), written)
+    await check.run()
+    assert (check.is_done, check.position, check.damages) == (True, POSITION, [])
+    assert len(caplog.records) == 2
+    assert "cannot be checked yet" in caplog.text
