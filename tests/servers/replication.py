@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -104,4 +105,5 @@ class Pair:
 def freeze(server: PostgreSQL, *, is_frozen: bool = True) -> None:
     """Stop all processes of a server, which is then silent; or continue them."""
     for pid in (server.pid, *descendants(server.pid)):
-        os.kill(pid, signal.SIGSTOP if is_frozen else signal.SIGCONT)
+        with suppress(ProcessLookupError):  # That of a connection, which may end meanwhile.
+            os.kill(pid, signal.SIGSTOP if is_frozen else signal.SIGCONT)
