@@ -115,7 +115,7 @@ def test_the_page_starts_collapsed_and_uses_no_external_validator(api: Api) -> N
 
     assert "validatorUrl: null" in script
     assert 'docExpansion: "list"' in script
-    assert "http" not in script
+    assert "://" not in script
 
 
 def test_the_documents_have_the_public_url_of_the_server() -> None:
