@@ -199,6 +199,11 @@ def check_link(line: bytes, previous: bytes) -> bytes:
     return digest
 
 
+def stated_hash(line: bytes) -> bytes:
+    """The 32-byte hash that a line states, without a check; raises `ValueError`."""
+    return bytes.fromhex(line[-_TAIL_BYTES + len(_HASH_MEMBER) : -2].decode())
+
+
 def check_links(lines: Iterable[bytes], last: Record) -> Record:
     """Check the hash chain of the lines after the record ``last``, and nothing else.
 

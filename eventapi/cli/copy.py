@@ -29,6 +29,7 @@ from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
 from eventapi.configuration.settings import Settings
 from events.errors import DivergedLog, SigningSuspended
 from events.io.files import make_directory, write_durably
+from events.log.check import check_chain
 from events.log.copy import copy
 from events.log.port import EventLog
 from events.messages.commands import (
@@ -147,6 +148,7 @@ async def _checkpoint_of(source: Settings, log: EventLog, *, is_own: bool) -> No
     While signing is suspended, the backup is made without a checkpoint.
     """
     if is_own:
+        await check_chain(log)  # Nothing is signed of a log that is damaged.
         try:
             return await storage.checkpoints_of(source, log).current()
         except SigningSuspended as error:

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from eventapi.queries.opened import OpenedLine, open_line
 from eventapi.queries.past_values import PastValues
-from events.codec import decode, parse
-from events.errors import Fault, Invalid, Overloaded
+from events.codec import decode, parse, stated_hash
+from events.errors import DamagedLog, Fault, Invalid, Overloaded
 from events.log.port import EventLog
 from events.log.search import last_position
 from events.record import START, Record, entity_number
@@ -33,9 +33,6 @@ RECORDS_PER_READ = 16
 
 _LINES_PER_READ = 64
 """Lines that are decoded before other tasks run, including lines between wanted ones."""
-
-_HASH = slice(-66, -2)
-"""The place of the hash in a line."""
 
 _MAX_WAITING_STATES = 8
 """Callers that may wait for a whole past state; each one takes the memory of a state.
@@ -263,7 +260,10 @@ class History:
         """The record of a line; the one before it, if any, has the hash that it continues."""
         before = START
         if position > 1:
-            digest = bytes.fromhex(lines[at - 1][_HASH].decode())
+            try:
+                digest = stated_hash(lines[at - 1])
+            except ValueError as error:
+                raise DamagedLog(str(error), position=position - 1, offset=0) from None
             before = replace(START, position=position - 1, hash=digest)
         (found,) = decode([lines[at]], self._keyring, self._vocabulary(), before)
         return replace(found, end=0)

@@ -20,6 +20,8 @@ from events.record import START, Record
 logger = logging.getLogger("eventapi.tasks")
 
 RETRY_SECONDS: Final = 5.0
+CONFIRM_SECONDS: Final = 1.0
+"""After so long, lines that seem damaged are read once more, because a read can go wrong, too."""
 
 
 class ChainCheck:
@@ -64,15 +66,21 @@ class ChainCheck:
 
     async def run(self) -> None:
         """Check the lines; return when that is done, or the log is damaged."""
+        suspected = unread = False
         while not self.is_done:
             try:
                 await self._follow()
             except DamagedLog as error:
-                logger.critical(CHAIN_BROKEN.fill(reason=error, position=self.upto))
-                self._on_damage(error)
-                return
+                if suspected:
+                    self._on_damage(error)
+                    logger.critical(CHAIN_BROKEN.fill(reason=error, position=self.upto))
+                    return
+                suspected = True
+                await asyncio.sleep(CONFIRM_SECONDS)
             except EventapiError as error:
-                logger.warning(CHAIN_NOT_CHECKED.fill(reason=error))
+                if not unread:
+                    logger.warning(CHAIN_NOT_CHECKED.fill(reason=error))
+                suspected, unread = False, True
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:

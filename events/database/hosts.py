@@ -6,12 +6,14 @@ would use it up, and the hosts after it would never be tried.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import asyncpg
 
+from events.database.drivers import CONNECT_SECONDS
 from events.database.failures import ERRORS, reason_of
 from events.database.urls import Host
 from events.errors import MissingEvents
@@ -69,6 +71,10 @@ class Hosts:
         raise _error_of(errors)
 
     async def _connect_to(self, host: Host) -> asyncpg.Connection[Any]:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await self._connect_and_check(host)
+
+    async def _connect_and_check(self, host: Host) -> asyncpg.Connection[Any]:
         name, port = host
         try:
             connection = await asyncpg.connect(host=name or None, port=port, **self._arguments)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from events.codec import parse
+from events.codec import check_link, parse, stated_hash
 from events.errors import DamagedLog
 from events.log.port import EventLog
+from events.record import START
 
 _LINES_PER_READ: Final = 512
 """Lines of one read backwards, which are in memory at once."""
@@ -22,9 +23,11 @@ async def last_position(log: EventLog, upto: int, fits: Callable[[str], bool]) -
     low, high = 0, upto
     while low < high:
         middle = (low + high + 1) // 2
-        (line,) = [line async for run in log.read(middle - 1, middle) for line in run]
+        lines = [line async for run in log.read(max(middle - 2, 0), middle) for line in run]
         try:
-            time = parse(line).time
+            # The time of a damaged line would lead to a wrong position.
+            check_link(lines[-1], stated_hash(lines[0]) if middle > 1 else START.hash)
+            time = parse(lines[-1]).time
         except ValueError as error:
             raise DamagedLog(str(error), position=middle, offset=0) from None
         low, high = (middle, high) if fits(time) else (low, middle - 1)

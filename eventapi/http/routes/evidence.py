@@ -54,6 +54,7 @@ class EvidenceController(Controller):
         person; its `verify.py` and `verify.html` check all of it without a network, and name the
         file and the line of each fault.
         """
+        services.chain_check.require_done()  # Before what is opened is recorded.
         caller = request.caller
         selection = _selection(request.query_as(EvidenceQuery))
         async with services.history.turn_of(caller.user.id):

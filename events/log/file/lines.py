@@ -25,7 +25,7 @@ Small runs keep what is decoded from one of them in the processor's cache.
 """
 
 INLINE_READ_BYTES: Final = 1 << 16
-"""Up to here, read on the event loop: such bytes were just written, so the page cache has them."""
+"""Up to here, read on the event loop: from the page cache, that is faster than to start a thread."""
 
 POSITIONS_PER_INDEX_ENTRY: Final = 16
 """At a byte a line, few enough that a single line of the past is read in microseconds."""

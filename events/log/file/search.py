@@ -24,6 +24,9 @@ WINDOW_BYTES: Final = MAX_LINE_BYTES + 1 + 64
 _LAST_STEP_BYTES: Final = 4 * WINDOW_BYTES
 """So short a range is read as a whole."""
 
+_MOST_STEPS: Final = 64
+"""More than any intact log needs: estimates and halves together need less than 20."""
+
 Place = tuple[int, int]
 """A position, and the byte offset at which its line ends."""
 
@@ -35,8 +38,10 @@ def find_end(file: int, position: int, low: Place, high: Place) -> int | None:
     there can have; then only counting lines leads to the position. Raises `OSError`.
     """
     is_estimate = True
-    while low[0] < position < high[0]:
+    for _ in range(_MOST_STEPS):
         (first, start), (last, end) = low, high
+        if not (first < position < last and start < end):
+            break
         if end - start <= _LAST_STEP_BYTES:
             at, size = start, end - start
         else:

@@ -90,9 +90,8 @@ _UNREACHABLE: Final = "the database of the log cannot be reached"
 
 def _disconnect_message(error: Exception | None) -> Message:
     """Return the report of a database that does not answer, or that has lost events."""
-    if isinstance(error, EventapiError):
-        return error.message
-    return DATABASE_LOST.fill(reason=reason_of(error or ConnectionError()))
+    lost = DATABASE_LOST.fill(reason=reason_of(error or ConnectionError()))
+    return error.message if isinstance(error, EventapiError) else lost
 
 
 class SqlLog:
@@ -185,7 +184,8 @@ class SqlLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[SqlLog]:
         if self.lost_for > timeout:
-            raise self._refusal or LogUnreachable(_UNREACHABLE)
+            error = self._refusal or LogUnreachable(_UNREACHABLE)
+            raise error.with_traceback(None)
         async with acquire_within(self._mutex, timeout):
             connection = await self._connect_and_lock(timeout)
             self._connection = self.database.current_transaction = connection
@@ -195,7 +195,7 @@ class SqlLog:
                 if self.database.current_transaction is not None:
                     # Commit even without an append, because the vault may have stored keys.
                     with translate_errors(LogUnavailable, "the log"):
-                        await connection.commit()
+                        await self.database.commit(connection)
             finally:
                 self._connection = self.database.current_transaction = None
                 await _release(connection)

@@ -12,6 +12,7 @@ import pytest
 
 from eventapi.bootstrap import chain_check as wiring
 from eventapi.bootstrap.process import DAMAGED
+from eventapi.tasks import chain_check
 from eventapi.tasks.chain_check import ChainCheck
 from eventapi.testing.given import created, registered
 from eventapi.testing.items import ITEMS
@@ -47,6 +48,11 @@ class GatedLog(MemoryLog):
         line = bytearray(self._lines[position - 1])
         line[60] ^= 1
         self._lines[position - 1] = bytes(line)
+
+
+@pytest.fixture(autouse=True)
+def confirmed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_check, "CONFIRM_SECONDS", 0)
 
 
 @pytest.fixture

@@ -67,6 +67,17 @@ def test_a_search_in_a_damaged_file_ends(lengths: list[int], place: int, at: int
             assert found is None or 0 <= found <= ends[-1]
 
 
+@given(st.integers(1, 60), st.integers(61, 200), st.integers(1, 140), st.integers(1, 250))
+def test_a_search_among_repeated_lines_ends(at: int, first: int, count: int, position: int) -> None:
+    """Lines were pasted at another place: positions there do not ascend."""
+    lines = [line(number, 9_000) for number in range(1, 251)]
+    damaged = [*lines[:at], *lines[first : first + count], *lines[at:]]
+    end = ends_of(lines)[-1]  # That of the mark, which knows nothing of it.
+    with opened(b"".join(damaged)) as file:
+        found = find_end(file, position, (0, 0), (250, end))
+    assert found is None or 0 <= found <= end
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 def test_a_search_in_a_file_that_is_no_log_finds_nothing(step: int) -> None:
     content = Random(step).randbytes(30 * WINDOW_BYTES)
