@@ -7,6 +7,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Every test of a server starts several processes, and each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Not PYTEST_ADDOPTS, which a pytest that a test starts would read, too.
+PYTEST_OPTIONS ?=
+
 .PHONY: run demo test test-all test-long servers check format bench prove install clean
 
 # `make demo PORT=9000`: only variables on make's command line count, because a PORT in the environment may be for
@@ -24,7 +27,7 @@ demo: $(VENV)/.installed
 
 # The tests that need only git, make and Python, within five minutes; each law with 10 examples.
 test: $(VENV)/.installed-test
-	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/pytest --numprocesses auto -m 'not long'
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/pytest --numprocesses auto -m 'not long' $(PYTEST_OPTIONS)
 
 # Every test.
 test-all: test test-long
@@ -32,7 +35,7 @@ test-all: test test-long
 # The tests that `make test` leaves out. Debian keeps servers in /usr/sbin, which is not on the path of most users.
 test-long: $(VENV)/.installed-test-all
 	.ci/servers || echo 'The tests that need these programs are skipped.' >&2
-	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto -m long
+	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto -m long $(PYTEST_OPTIONS)
 
 # Install the programs that `make test-long` needs from Debian's packages, as root on Debian.
 servers:

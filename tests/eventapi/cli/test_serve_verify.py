@@ -78,11 +78,11 @@ def test_a_server_that_is_started_again_refuses_before_it_serves(damaged: Path) 
 
 @pytest.mark.long
 def test_a_server_of_several_workers_ends_as_well(damaged: Path) -> None:
-    """A worker that takes the place of one that ended cannot start."""
+    """One finds the damage and removes the snapshots; then no other can start."""
     ended = serve(damaged, "--workers", "2")
     assert ended.code == COULD_NOT_RUN
     assert DAMAGE in ended.err
-    assert "ended with code 65" in ended.err
+    assert "found after the start, which used the snapshot at 11" in ended.err
 
 
 def test_with_before_the_damage_is_found_before_the_server_serves(damaged: Path) -> None:
