@@ -130,8 +130,8 @@ async def replay(
 
     ``time`` has the form of a record's. The keyring gets the keys of the users in the state. With
     ``snapshots`` the fold starts from the newest usable one; the hash chain of the lines below it
-    is still checked, unless ``belongs_to`` checks less. Read models that it does not have are folded from zero; with
-    ``defer_read_models`` that is left to the caller: see `fold_read_models`.
+    is still checked, unless ``belongs_to`` checks less. Read models that it does not have are
+    folded from zero; with ``defer_read_models`` that is left to the caller: see `fold_read_models`.
     """
     with _pause_gc():
         state = State.empty(vocabulary)
@@ -172,7 +172,8 @@ async def replay(
 async def fold_read_models(log: EventLog, state: State, vocabulary: Vocabulary) -> None:
     """Fold the read models that are behind a state; the state may move on.
 
-    They are folded from zero. ``vocabulary`` is that of the first record. No key is needed. Raises the errors of `EventLog.read`.
+    They are folded from zero. ``vocabulary`` is that of the first record. No key is needed. Raises
+    the errors of `EventLog.read`.
     """
     models = ReadModels(state.read_models.behind)
     last = START

@@ -31,8 +31,9 @@ const nameOf = (pointer) => (pointer || "").replace(/^\//, "").replaceAll("/", "
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-// Send a request. Returns {data, position, etag, may, response}; `may(method)` says what the person may do there. Throws `Problem`. With `as: "text"` or "response" the body
-// is a text, or not read. A refused access token is renewed once.
+// Send a request. Returns {data, position, etag, may, response}; `may(method)` says what the person may
+// do there. Throws `Problem`. With `as: "text"` or "response" the body is a text, or not read. A refused
+// access token is renewed once.
 export async function request(method, path, { body, query, headers = {}, signal, as = "json" } = {}) {
   const url = new URL(/^https?:/.test(path) ? path : api + path);
   for (const [name, value] of Object.entries(query || {})) {

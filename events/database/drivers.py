@@ -42,8 +42,9 @@ _DRIVERS: Final = {
 def parse_url(url: str, *, writable: bool = True) -> tuple[sqlalchemy.URL, dict[str, Any]]:
     """Return SQLAlchemy's URL and the driver's arguments; raises `ConfigurationError`.
 
-    The URL has the first of several hosts alone, and the arguments of asyncpg have none. With ``writable``, or if the address
-    demands it, the arguments accept no PostgreSQL that refuses writes.
+    The URL has the first of several hosts alone, and the arguments of asyncpg have none. With
+    ``writable``, or if the address demands it, the arguments accept no PostgreSQL that refuses
+    writes.
     """
     if fault := database_fault(url):
         raise ConfigurationError(f"EVENTAPI_LOG: {fault}")

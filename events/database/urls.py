@@ -22,7 +22,8 @@ _DATABASE: Final = re.compile(
 
 _RULE: Final = (
     "an address of a database is postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; "
-    "PostgreSQL may have several: HOST:PORT,HOST:PORT; in a password write @ as %40, / as %2F, # as %23, ? as %3F and % as %25"
+    "PostgreSQL may have several: HOST:PORT,HOST:PORT; in a password write @ as %40, / as %2F, "
+    "# as %23, ? as %3F and % as %25"
 )
 _LAST_PORT: Final = 65_535
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

@@ -171,6 +171,7 @@ def test_what_is_below_the_snapshot_is_read_at_once(
         "/log/consistency/3",
         "/audit/events/3",
         "/audit/evidence?subject=items/1",
+        "/audit/evidence?subject=items/1&open=true",
         "/auth/me/export",
     ],
 )
