@@ -38,7 +38,7 @@ def window_of(time: str) -> str:
 class RecordFailedLogins(msgspec.Struct, frozen=True):
     """Record the failed logins of a window; the server issues this command itself.
 
-    ``subject`` is a user, or stands for an unknown name. ``address_hash`` and ``device`` are as in
+    ``subject`` is a user, or the subject of an unknown name. ``address_hash`` and ``device`` are as in
     `LoginFailed`. It is refused if the log has them already, so it can be repeated after a crash.
     """
 

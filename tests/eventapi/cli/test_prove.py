@@ -63,6 +63,25 @@ def test_prove_refuses_positions_beyond_the_log(data: Path) -> None:
         assert refusal_of(data, "log", "prove", *arguments)[0] == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("checkpoint",), ("prove", "9"), ("prove", "--since", "3"), ("copy", "copied.jsonl")],
+)
+def test_nothing_of_a_damaged_log_is_signed_or_proved(
+    data: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if a snapshot lets the server start on it, and the damage is far below what is asked for."""
+    monkeypatch.chdir(data.parent)
+    output_of(data, "snapshot")
+    content = bytearray((data / "events.jsonl").read_bytes())
+    content[60] ^= 1
+    (data / "events.jsonl").write_bytes(content)
+    _, error = refusal_of(data, "log", *arguments)
+    assert "the log is damaged at position 1, byte offset 0" in error
+    assert "Traceback" not in error
+    assert not [*data.parent.rglob("*.checkpoint")]
+
+
 def test_a_log_that_lost_signed_events_is_not_signed(data: Path) -> None:
     output_of(data, "log", "checkpoint")
     lines = lines_of(data)
