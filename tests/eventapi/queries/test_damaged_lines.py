@@ -37,10 +37,10 @@ async def test_no_moment_is_found_by_the_time_of_a_damaged_line(
     damaged = changed(written, position, b'"time":"2026', b'"time":"2027')
     refused: list[int] = []
     for second in range(COUNT + 2):
-        point = at(second)
-        right = await last_position(written.log, COUNT, lambda time, point=point: time <= point)
+        is_before = at(second).__ge__
+        right = await last_position(written.log, COUNT, is_before)
         try:
-            found = await last_position(damaged, COUNT, lambda time, point=point: time <= point)
+            found = await last_position(damaged, COUNT, is_before)
         except DamagedLog as error:
             refused.append(error.position)
         else:
