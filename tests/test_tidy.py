@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import subprocess
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -144,3 +145,11 @@ def test_every_problem_says_what_it_means() -> None:
 def test_no_program_left_files_in_the_repository() -> None:
     """A command that takes an option for a directory makes one, such as `--help`."""
     assert [file.name for file in ROOT.iterdir() if file.name.startswith("-")] == []
+
+
+@pytest.mark.parametrize("kind", ["--cached", "--others"])
+def test_git_ignores_no_file_that_tests_need(kind: str) -> None:
+    """An ignored file is missing from a clone, or from the next commit of a copy."""
+    command = ["git", "ls-files", kind, "--ignored", "--exclude-standard", "tests", "docs"]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert [name for name in found.splitlines() if "__pycache__" not in name] == []

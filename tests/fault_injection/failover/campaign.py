@@ -142,9 +142,13 @@ class Incidents:
         """Begin an incident."""
         self.happened.append(Incident(name, time.monotonic_ns()))
 
-    def end(self, workload: FailoverWorkload) -> None:
-        """Wait until every worker writes; then replace the server that is not the primary."""
+    def wait_for_writes(self, workload: FailoverWorkload) -> None:
+        """Wait until every worker has written once more."""
         wait_for_each(workload.written, self.server.worker_pids())
+
+    def end(self, workload: FailoverWorkload) -> None:
+        """Wait until the writes go on; then replace the server that is not the primary."""
+        self.wait_for_writes(workload)
         self.happened[-1].end = time.monotonic_ns()
         self.pair.rebuild_standby()
 

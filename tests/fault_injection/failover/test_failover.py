@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.end_to_end.linearizability import Violation
 from tests.fault_injection.failover.campaign import FAILED_OVER, RETURNED, Incidents, Plan, run
-from tests.fault_injection.failover.load import FailoverWorkload, wait_for_each
+from tests.fault_injection.failover.load import FailoverWorkload, wait_for, wait_for_each
 
 
 def test_fail_overs_lose_and_double_no_write_and_cause_no_stale_read(tmp_path: Path) -> None:
@@ -35,6 +35,11 @@ class WithoutMark(Incidents):
         self.server.launch()
         self.server.wait_until_ready()
         self.end(workload)
+
+    def wait_for_writes(self, workload: FailoverWorkload) -> None:
+        """Wait for any worker: all clients may have connected to the one that was up first."""
+        before = workload.written.total()
+        wait_for(lambda: workload.written.total() > before)
 
 
 def test_control_a_fail_over_that_loses_acknowledged_writes_is_found(tmp_path: Path) -> None:
