@@ -290,9 +290,12 @@ def registry_of(settings: Settings, overrides: Overrides = NO_OVERRIDES) -> Regi
     return overrides.registry or load_registry(settings.resources)
 
 
-def snapshots_of(settings: Settings, overrides: Overrides = NO_OVERRIDES) -> Snapshots:
+def snapshots_of(
+    settings: Settings, overrides: Overrides = NO_OVERRIDES, *, read_only: bool = False
+) -> Snapshots:
     """The snapshots beside the log."""
-    return Snapshots(snapshots_path(settings), registry_of(settings, overrides).vocabulary)
+    vocabulary = registry_of(settings, overrides).vocabulary
+    return Snapshots(snapshots_path(settings), vocabulary, read_only=read_only)
 
 
 OpenProgress = Callable[[int], AbstractContextManager[Progress]]
