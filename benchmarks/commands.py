@@ -1,11 +1,11 @@
 """Measure what a start, commands and requests cost over a long log (CASES part F).
 
-    python -m benchmarks.commands [--events N] [--items N] [--tail N] [--data DIRECTORY]
+    python -m benchmarks.commands [--events N] [--items N] [--tail N]
 
-The log has registrations and items, changes of them, a snapshot, and ``--tail`` further changes. CPU is
-user and system time. Memory is the largest resident set of a command, or what the processes of a
-server have, with shared pages counted once. A request has the CPU of the server during it. Commands
-run on one core. ``--data`` keeps the log, and uses one that is there.
+The log has registrations and items, and changes of them; its snapshot is ``--tail`` events before its
+end. CPU is user and system time. Memory is the largest resident set of a command, what the processes
+of a started server have, with shared pages counted once, or by how much a request let that grow. A
+request has the CPU of the server during it. Commands run on one core.
 """
 
 import asyncio
@@ -52,15 +52,12 @@ def happenings(items: int, changes: int) -> Iterator[Happening]:
 
 
 def prepare(data: Path, events: int, items: int, tail: int) -> None:
-    """Write a log unless there is one, take a snapshot, and write the tail."""
+    """Write a log, take a snapshot, and write the tail."""
     changes = happenings(items, events)
-    if not (data / "events.jsonl").exists():
-        asyncio.run(write_down(data, USERS, islice(changes, events)))
-        run(data, "users", "grant", READER.username, "auditor")
-    else:
-        next(islice(changes, USERS + items, USERS + items), None)
+    asyncio.run(write_down(data, USERS, islice(changes, events - tail)))
     run(data, "snapshot")
     asyncio.run(write_down(data, USERS, islice(changes, tail)))
+    run(data, "users", "grant", READER.username, "auditor")
 
 
 def run(data: Path, *arguments: str, core: int | None = None) -> tuple[float, float]:
@@ -164,10 +161,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=2_000_000, metavar="N")
     parser.add_argument("--items", type=int, default=500_000, metavar="N")
     parser.add_argument("--tail", type=int, default=10_000, metavar="N")
-    parser.add_argument("--data", type=Path, metavar="DIRECTORY")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="commands-") as scratch:
-        data = options.data or Path(scratch) / "data"
+        data = Path(scratch) / "data"
         prepare(data, options.events, options.items, options.tail)
         print("| | CPU | memory | |\n| --- | ---: | ---: | --- |", flush=True)
         for rows in (

@@ -44,6 +44,7 @@ from eventapi.journal.instrumentation import Instrumentation
 from eventapi.journal.journal import Journal
 from eventapi.queries.live_events import LiveEvents
 from eventapi.queries.subscriptions import LogWatcher
+from eventapi.queries.summary import Summaries
 from eventapi.ratelimit.shared_counters import SharedCounters
 from eventapi.ratelimit.storage import RateLimitStorage, RedisRateLimitStorage
 from eventapi.security.passwords import Passwords
@@ -123,6 +124,7 @@ async def open_services(
             accounts.tokens,
             health_details(settings, journal, log, counts, signing, metering),
             journal.history,
+            Summaries(journal.history, journal.state),
             log_watcher,
             live_events,
             checkpoints,

@@ -58,7 +58,10 @@ async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIt
     check_data_directory(settings)
     bar = partial(progress_bar, REPLAYING)
     check_later = settings.verify == "background"
-    async with storage.open_journal(settings, begin=begin, bar=bar, check_later=check_later) as (journal, _):
+    async with storage.open_journal(settings, begin=begin, bar=bar, check_later=check_later) as (
+        journal,
+        _,
+    ):
         yield journal
 
 
