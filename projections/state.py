@@ -189,7 +189,7 @@ class State:
         return draft
 
     def frozen(self) -> State:
-        """A copy that does not change with this state, to count and to digest in another thread.
+        """A copy that stays as it is, to be counted and digested in another thread.
 
         It shares the rows, so it takes milliseconds for a million of them. Nothing can be applied to it.
         """

@@ -107,13 +107,12 @@ async def open_services(
         webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
         witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
         worker = (log, journal, log_watcher, passwords, counts, signing)
-        free, lags = partial(free_bytes, settings), _lags_of(mail, webhooks)
-        stats = WorkerStats(*worker, free, lags, witnesses)
+        sources = (partial(free_bytes, settings), _lags_of(mail, webhooks), witnesses)
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
             *(_taking_snapshots(settings, parts, journal), mail.run()),
-            metering.count_requests(observers, stats.sample) if metering else nullcontext(),
+            _counting_requests(metering, observers, WorkerStats(*worker, *sources)),
         ):
             await stack.enter_async_context(task)
         freeze_gc()
@@ -187,6 +186,13 @@ async def _open_accounts(  # noqa: PLR0917 - one of each
             counter,
             settings.require_verified_email == "on",
         )
+
+
+def _counting_requests(
+    metering: Metering | None, observers: list[Observer], stats: WorkerStats
+) -> AbstractAsyncContextManager[None]:
+    """Count requests, if there are metrics."""
+    return metering.count_requests(observers, stats.sample) if metering else nullcontext()
 
 
 def _lags_of(mail: MailTasks, webhooks: WebhookTasks) -> Callable[[], Mapping[str, int]]:

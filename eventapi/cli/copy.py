@@ -144,35 +144,43 @@ async def _copy(
             known = verified
         else:
             verified = None
-        if verified is None:
-            # Line by line, to report what is wrong.
-            report = verify_file(path, head, own)
-            if not report.ok:
-                raise NegativeResult(
-                    COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0]))
-                )
+        if verified is None and not (report := verify_file(path, head, own)).ok:
+            raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:
-            users = (await state_at(source, log, MemoryVault(), upto)).users.by_id.values()
-            check_all_have_keys(own, users)
-            make_directory(vault.parent)
-            async with async_closing(SqliteVault(vault)) as copied:
-                counted = await copy_keys(copied, own, users)
-                await destroy_erased_keys(copied, own, users)
-    if note is not None and head is not None:
-        beside = checkpoint_path(path)
-        set_aside_checkpoint(beside, head.origin)
-        write_durably(beside, str(note).encode())
-        if verified is not None:
-            store_verified(verified_path(path), verified)
+            counted = await _copy_keys(source, log, upto, own, vault)
+    if note is not None:
+        _store_proof(path, note, verified)
     root = None if head is None else head.root.hex()
     return CopyResult(str(path), upto, new, upto - before, path.stat().st_size, root, counted)
+
+
+async def _copy_keys(
+    source: Settings, log: EventLog, upto: int, own: VaultContents, vault: Path
+) -> int:
+    """Copy the keys of the users at a position to a file; return their number."""
+    users = (await state_at(source, log, MemoryVault(), upto)).users.by_id.values()
+    check_all_have_keys(own, users)
+    make_directory(vault.parent)
+    async with async_closing(SqliteVault(vault)) as copied:
+        counted = await copy_keys(copied, own, users)
+        await destroy_erased_keys(copied, own, users)
+    return counted
+
+
+def _store_proof(path: Path, note: Note, verified: VerifiedPart | None) -> None:
+    """Store beside a copy its checkpoint, and then how much of it is verified."""
+    beside = checkpoint_path(path)
+    set_aside_checkpoint(beside, TreeHead.parse(note).origin)
+    write_durably(beside, str(note).encode())
+    if verified is not None:
+        store_verified(verified_path(path), verified)
 
 
 async def _known_part(
     source: Settings, log: EventLog, target: Settings, *, is_own: bool
 ) -> VerifiedPart:
-    """The part of the copy that an earlier run has verified, if the log begins with it.
+    """What an earlier run has verified of the copy, if the log begins with it.
 
     It counts only if the key of our own log signed it, or a longer log: then the checkpoint of the
     new lines continues that.

@@ -72,7 +72,10 @@ class Summaries:
         self._past: dict[int, Summary] = {}
 
     async def now(self, caller: int) -> Summary:
-        """The summary of the current state, or of a later one, for a user; raises `Overloaded`."""
+        """The summary of the current state, or of a later one, for a user.
+
+        Raises `Overloaded`.
+        """
         position = (await self._state()).position
         with self._history.admit(caller):
             async with self._making:

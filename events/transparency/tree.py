@@ -146,9 +146,9 @@ class Tree:
 
 
 class ContinuedTree(Tree):
-    """The tree over a log whose first lines are known: only the later ones are read and checked.
+    """The tree over a log whose first lines are known.
 
-    It has no root of fewer lines than the known ones, and makes no proofs. It keeps the hash of each
+    Only the later ones are read and checked. It has no root of fewer lines than the known ones, and makes no proofs. It keeps the hash of each
     later line.
     """
 

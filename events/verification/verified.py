@@ -1,4 +1,4 @@
-"""The verified part of a copy: what an earlier verification has found, so that only the rest is read.
+"""What an earlier verification found in a copy, so that only the rest is read.
 
 It is stored beside the copy of a log. The hash of its last line covers all lines before it, and its
 subtrees are those of the Merkle tree, so checkpoints of a longer log follow from the new lines alone.
@@ -28,8 +28,9 @@ from events.vocabulary.vocabulary import Vocabulary
 
 
 class VerifiedPart(msgspec.Struct, frozen=True):
-    """The first lines of a log file: the last of them, and what later lines are checked against.
+    """The first lines of a log file, as far as later lines are checked against them.
 
+    The last line has ``position``, ``hash``, ``source`` and ``time``.
     ``end`` is the byte at which they end, ``subtrees`` has height and root of each subtree of their tree, and
     ``kinds`` are the kinds of resources that they declare.
     """
@@ -63,7 +64,10 @@ NOTHING: Final = VerifiedPart()
 
 
 def load_verified(path: Path, checkpoint: TreeHead | None) -> VerifiedPart:
-    """The part in a file; `NOTHING` unless it is that of the checkpoint beside the copy."""
+    """The part in a file, or `NOTHING`.
+
+    It must be that of the checkpoint beside the copy.
+    """
     try:
         part = msgspec.json.decode(path.read_bytes(), type=VerifiedPart)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -88,7 +92,7 @@ def verify_rest(
     keys: Mapping[str, bytes] | None,
     progress: Callable[[int], None],
 ) -> tuple[VerifiedPart, MissingKeys] | None:
-    """Check the lines of a log file after those that are known, as `verify` checks all.
+    """Check the lines of a log file after the known ones, as `verify` checks all.
 
     Returns all lines as verified, and the users without a key in the new lines. Returns ``None``
     if the file is not intact up to its mark, or has more; `verify` explains that. Raises `OSError`.
