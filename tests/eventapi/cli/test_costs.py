@@ -208,6 +208,29 @@ def test_without_a_record_of_the_last_copy_everything_is_verified(
     assert record.read_bytes() == before
 
 
+def test_new_lines_of_the_log_are_checked_before_anything_is_signed(
+    data: Path, backup: Path
+) -> None:
+    written(data, create_item(1, Content("new")))
+    log = data / "events.jsonl"
+    content = bytearray(log.read_bytes())
+    content[-200] ^= 1
+    log.write_bytes(content)
+    before = (data / "events.jsonl.checkpoint").read_bytes()
+    code, error = refusal_of(data, "log", "copy", str(backup))
+    assert (code, f"position {TAKEN + 1}" in error) == (3, True)
+    assert (data / "events.jsonl.checkpoint").read_bytes() == before
+
+
+def test_a_key_that_did_not_sign_the_copy_signs_only_what_is_verified_now(
+    data: Path, backup: Path
+) -> None:
+    for name in ("key", "signed", "checkpoint"):
+        (data / f"events.jsonl.{name}").unlink()
+    assert answer_of(data, "log", "copy", str(backup))["checked"] == TAKEN
+    assert answer_of(data, "log", "copy", str(backup))["checked"] == 0
+
+
 def test_a_copy_of_a_rewritten_log_is_verified_as_a_whole(data: Path, backup: Path) -> None:
     """The copy is not that of the log any more, although it was once."""
     (data / "events.jsonl.mark").unlink()
@@ -233,6 +256,24 @@ def test_new_lines_that_are_not_intact_are_reported(
     monkeypatch.setattr("eventapi.cli.copy._copy_lines", copy_lines)
     code, error = refusal_of(data, "log", "copy", str(backup))
     assert (code, f"damaged at position {TAKEN + 1}" in error) == (1, True)
+
+
+def test_a_copy_without_a_checkpoint_is_verified_up_to_its_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While signing is suspended, no root shows that a line is missing."""
+    output_of(data, "log", "checkpoint")
+    (data / "events.jsonl.signed").unlink()
+    copied = tmp_path / "copied.jsonl"
+    with monkeypatch.context() as patched:
+        patched.setattr("eventapi.cli.copy._copy_lines", _corrupting(copied))
+        code, error = refusal_of(data, "log", "copy", str(copied))
+    assert (code, f"damaged at position {TAKEN}" in error) == (1, True)
+    copied.unlink()
+    copied.with_name(f"{copied.name}.mark").unlink()
+    for _ in range(2):
+        found = answer_of(data, "log", "copy", str(copied))
+        assert (found["root"], found["checked"]) == (None, TAKEN)
 
 
 def _corrupting(file: Path) -> Callable[..., object]:

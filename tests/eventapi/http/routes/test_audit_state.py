@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -71,6 +72,37 @@ def test_a_summary_is_made_beside_the_event_loop(auditor: Caller, made: Made) ->
     auditor.get("/audit/state")
     assert [name for _, name in made if name == threading.main_thread().name] == []
     assert len(made) == 1
+
+
+def test_a_summary_is_that_of_one_moment_while_others_write(
+    api: Api, auditor: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, wrote = threading.Event(), threading.Event()
+
+    def slow(state: State) -> Summary:
+        began.set()
+        wrote.wait()
+        return summary_of(state)
+
+    async def write() -> None:
+        await asyncio.to_thread(began.wait)
+        try:
+            answer = await api.request_async("POST", "/api/v2/items", json={"title": "t"}, **token)
+            assert answer.status_code == 201
+        finally:
+            wrote.set()
+
+    async def both() -> Any:
+        found, _ = await asyncio.gather(api.request_async("GET", "/audit/state", **token), write())
+        return found.json()
+
+    token: dict[str, Any] = {"headers": {"authorization": f"Bearer {auditor.token}"}}
+    position = api.log.position
+    folded = api.run(state_at(quiet_settings(), api.log, MemoryVault()))
+    monkeypatch.setattr(summary, "summary_of", slow)
+    shown = api.run(both())
+    assert (shown["position"], shown["digest"]) == (position, folded.digest())
+    assert api.log.position == position + 1
 
 
 def test_a_summary_is_made_once_until_the_next_event(auditor: Caller, made: Made) -> None:
