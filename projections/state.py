@@ -191,7 +191,8 @@ class State:
     def frozen(self) -> State:
         """A copy that stays as it is, to be counted and digested in another thread.
 
-        It shares the rows, so it takes milliseconds for a million of them. Nothing can be applied to it.
+        It shares the rows, so it takes milliseconds for a million of them. Nothing can be applied
+        to it.
         """
         copied = copy(self)
         copied._apply = {}

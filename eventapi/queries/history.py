@@ -189,9 +189,10 @@ class History:
     ) -> AsyncIterator[State]:
         """The whole state at a position, folded from the nearest snapshot, for a user.
 
-        The lines below the snapshot are not read: a start checks them. One is folded at a time. A user waits for a place until their other reads are done. With
-        ``read_models``, those that the snapshot does not have are folded as well. Raises
-        `Overloaded`, and the errors of `replay`.
+        The lines below the snapshot are not read: a start checks them. One is folded at a time. A
+        user waits for a place until their other reads are done. With ``read_models``, those that
+        the snapshot does not have are folded as well. Raises `Overloaded`, and the errors of
+        `replay`.
         """
         with self.admit(caller):
             async with self._callers[caller].lock, self._place(), self._folding:

@@ -15,9 +15,13 @@ from typing import Final
 from eventapi.queries.history import RECORDS_PER_READ, History
 from eventapi.queries.subscriptions import EventFilter
 from projections.state import State
+from projections.tables.resources import Tombstone
 
-MAX_INDEXED_EVENTS: Final = 10_000
-"""A subject with more events is not rare: a page of them is found by reading the log."""
+MAX_INDEXED_EVENTS: Final = 1_000
+"""A subject with more events is not rare: a page of them is found by reading the log.
+
+Lines that are scattered are read one by one, which takes longer than to read some hundred in a row.
+"""
 
 _NUMBERED: Final = re.compile(r"([a-z][a-z0-9_]*)/([1-9][0-9]{0,18})", re.ASCII)
 
@@ -26,31 +30,34 @@ def positions_of(subject: str, state: State) -> Sequence[int] | None:
     """The ascending positions among which are all events of a subject.
 
     ``None`` if the index does not have all of them, or has too many. That is so for sessions, keys,
-    webhooks and schemas; after an erasure, which ends the chains of the user; and for a resource that
-    was ever deleted, because shares that are taken back from a deleted one are not in its chain.
+    webhooks and schemas; after an erasure, which ends the chains of the user; and for a resource
+    that was ever deleted, because shares that are taken back from a deleted one are in no chain.
     """
     match = _NUMBERED.fullmatch(subject)
     if match is None:
         return None
-    found = _positions(match[1], int(match[2]), state)
-    return None if found is None or len(found) > MAX_INDEXED_EVENTS else found
+    last = _last_event(match[1], int(match[2]), state)
+    if last is None:
+        return None
+    return state.resources.versions.complete(last, at_most=MAX_INDEXED_EVENTS)
 
 
-def _positions(collection: str, number: int, state: State) -> Sequence[int] | None:
+def _last_event(collection: str, number: int, state: State) -> int | None:
+    """The position of the last event, or 0; ``None`` if the index may lack some."""
     if collection == "users":
         user = state.users.by_id.get(number)
-        if user is None:
-            return ()
-        return None if user.status == "erased" else state.activity.of(number)
+        is_erased = user is not None and user.status == "erased"
+        return None if is_erased else state.activity.last.get(number, 0)
     table = state.resources.get(collection)
-    if table is None:
+    found = None if table is None else table.find(number)
+    if table is None or isinstance(found, Tombstone):
         return None
-    found = table.find(number)
-    if found is None:
-        return ()
-    if number in table.deleted or number in table.ever_deleted(found.owner):
-        return None
-    return state.resources.versions.of(found.version)
+    return 0 if found is None else found.version
+
+
+def within(positions: Sequence[int], after: int, upto: int) -> Sequence[int]:
+    """Those of ascending positions that are after one position and up to another."""
+    return positions[bisect_right(positions, after) : bisect_right(positions, upto)]
 
 
 async def indexed_lines(
@@ -63,7 +70,7 @@ async def indexed_lines(
     descending: bool,
 ) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
     """The lines at these positions that match, as `LogWatcher.lines` yields them."""
-    there = positions[bisect_right(positions, after) : bisect_right(positions, upto)]
+    there = within(positions, after, upto)
     if descending:
         there = there[::-1]
     for start in range(0, len(there), RECORDS_PER_READ):

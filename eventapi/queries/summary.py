@@ -96,8 +96,9 @@ class Summaries:
         found = self._past.get(position)
         if found is None:
             async with self._history.state_at(position, caller) as then:
-                found = await asyncio.to_thread(summary_of, then)
-            self._past[position] = found
+                found = self._past.get(position)  # Another request may have made it meanwhile.
+                if found is None:
+                    found = self._past[position] = await asyncio.to_thread(summary_of, then)
             if len(self._past) > _PAST_SUMMARIES:
                 del self._past[next(iter(self._past))]
         return found

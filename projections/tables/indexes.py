@@ -186,6 +186,24 @@ class VersionIndex:
         positions.reverse()
         return positions
 
+    def complete(self, version: int, *, at_most: int) -> list[int] | None:
+        """The positions of all events up to a version, oldest first, or ``None``.
+
+        ``None`` if there are more than ``at_most``, or if one of them deletes: a share that is
+        taken back from a deleted resource has no place in the index.
+        """
+        positions: list[int] = []
+        while version:
+            if len(positions) == at_most or self._is_deletion(version):
+                return None
+            positions.append(version)
+            version = self.before(version)
+        positions.reverse()
+        return positions
+
+    def _is_deletion(self, position: int) -> bool:
+        return position < len(self._before) and bool(self._before[position] & _DELETION)
+
     def __bytes__(self) -> bytes:
         return self._before.tobytes()
 

@@ -30,9 +30,10 @@ from eventapi.http.schemas.responses import EventPage, OpenedEvent
 from eventapi.http.services import Services
 from eventapi.http.streaming import StreamingResponse
 from eventapi.http.urls import path_position
+from eventapi.queries.history import RECORDS_PER_READ
 from eventapi.queries.live_events import Line, Subscription
 from eventapi.queries.opened import OpenedLine
-from eventapi.queries.subject_index import indexed_lines, positions_of
+from eventapi.queries.subject_index import indexed_lines, positions_of, within
 from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary
 from events.codec import parse
@@ -46,6 +47,7 @@ _LINES_PER_PART = 100_000
 _SCAN_SECONDS = 2.0
 """A page reads the log in parts of so many lines, and begins none after so many seconds.
 
+With the index a part has `RECORDS_PER_READ` lines.
 So a page may have fewer events than its limit, and still a next one.
 """
 
@@ -174,6 +176,15 @@ class _Range(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, after=max(self.after, self.upto - count))
         return msgspec.structs.replace(self, upto=min(self.upto, self.after + count))
 
+    def first_of(self, positions: Sequence[int]) -> _Range:
+        """The part that is read first, if only these ascending positions are read."""
+        there = within(positions, self.after, self.upto)
+        if len(there) <= RECORDS_PER_READ:
+            return self
+        if self.descending:
+            return msgspec.structs.replace(self, after=there[-RECORDS_PER_READ] - 1)
+        return msgspec.structs.replace(self, upto=there[RECORDS_PER_READ - 1])
+
     def cursor(self) -> int:
         """The position after which, in order, the next part starts."""
         return self.after + 1 if self.descending else self.upto
@@ -284,7 +295,7 @@ async def _page(
     found: list[tuple[int, bytes]] = []
     deadline, rest = time.monotonic() + _SCAN_SECONDS, selected
     while True:
-        part = rest if positions is not None else rest.first(_LINES_PER_PART)
+        part = rest.first(_LINES_PER_PART) if positions is None else rest.first_of(positions)
         async for run in _runs(request, wanted, part, positions):
             found += run
             if len(found) > limit:

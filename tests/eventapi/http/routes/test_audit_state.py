@@ -130,6 +130,15 @@ def test_a_past_state_is_folded_once(auditor: Caller, made: Made, folds: list[in
     assert (len(made), folds) == (1, [1])
 
 
+def test_callers_at_the_same_time_share_a_past_summary(
+    api: Api, auditor: Caller, made: Made
+) -> None:
+    token = {"headers": {"authorization": f"Bearer {auditor.token}"}}
+    answers = api.request_all([("GET", "/api/v2/audit/state?as_of=1", token)] * 4)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(made) == 1
+
+
 def test_only_so_many_past_summaries_are_remembered(
     auditor: Caller, folds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +15,9 @@ from eventapi.resources.registry import Registry
 from eventapi.testing.given import created, registered
 from eventapi.testing.sample_log import write
 from events.log.port import Head
+from events.sealing import Keyring
+from projections.replay import replay
+from projections.snapshots import Snapshots
 from tests.eventapi.http.client import Api, Caller
 from tests.eventapi.http.routes.test_audit_range import CountingLog
 from tests.eventapi.http.streams import NDJSON
@@ -111,9 +116,10 @@ def test_subjects_of_deleted_and_erased_entities_are_complete(served: Served) ->
         assert found(auditor, f"subject={subject}") == scanned(api, subject) != []
 
 
-def test_a_share_taken_back_from_a_deleted_resource_is_found() -> None:
-    """Its event is in no chain of the version index."""
-    with Api(registry=Registry([Invoice])) as api:
+def test_a_share_taken_back_from_a_deleted_resource_is_found(tmp_path: Path) -> None:
+    """Its event is in no chain of the version index, also after a restore and a restart."""
+    registry = Registry([Invoice])
+    with Api(registry=registry) as api:
         owner, auditor, friend = api.caller("ann"), api.auditor("ben"), api.caller("cid")
         place = "/api/v2/invoices/1"
         owner.post("/api/v2/invoices", json={"number": "A1", "cents": 1}).raise_for_status()
@@ -123,6 +129,36 @@ def test_a_share_taken_back_from_a_deleted_resource_is_found() -> None:
         there = scanned(api, "invoices/1")
         assert len(there) == 4
         assert found(auditor, "subject=invoices/1") == there
+        owner.post(f"{place}/restore").raise_for_status()
+        there = scanned(api, "invoices/1")
+        assert len(there) == 5
+        assert found(auditor, "subject=invoices/1") == there
+        keyring = Keyring()
+        state = api.run(replay(api.log, keyring, api.vault, registry.vocabulary))
+        snapshots = Snapshots(tmp_path, registry.vocabulary)
+        snapshots.write(state, keyring, secrets.token_bytes)
+        log, vault = api.log, api.vault
+    with Api(log=log, vault=vault, registry=registry, snapshots=snapshots) as again:
+        auditor = Caller(again, "ben", again.login("ben").json())
+        assert found(auditor, "subject=invoices/1") == there
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_of_a_subject_ends_in_time_although_nothing_matches(
+    served: Served, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next page begins at the last line that was compared, and no line is read twice."""
+    monkeypatch.setattr("eventapi.http.routes.audit._SCAN_SECONDS", 0)
+    _, log, auditor = served
+    item = auditor.create()
+    for number in range(40):
+        auditor.patch(f"/items/{item}", json={"title": f"title {number}"})
+    query = f"/audit/events?subject=items/{item}&type=item.created&order={order}"
+    before = log.lines_read
+    pages = [page.json() for page in auditor.pages(query)]
+    assert len(pages) == 3
+    assert [one["type"] for page in pages for one in page["items"]] == ["item.created"]
+    assert log.lines_read - before <= 2 * 41
 
 
 def test_a_subject_of_many_events_is_read_from_the_log(
