@@ -15,12 +15,14 @@ SIGNING_KEY_SUFFIX = ".key"
 CHECKPOINT_SUFFIX = ".checkpoint"
 SIGNED_HEAD_SUFFIX = ".signed"
 COSIGNED_SUFFIX = ".cosigned"
+VERIFIED_SUFFIX = ".verified"
 
 
 def paths_beside(log: Path) -> Sequence[Path]:
     """Every file beside a log whose name begins with that of the log."""
     signing = (SIGNING_KEY_SUFFIX, CHECKPOINT_SUFFIX, SIGNED_HEAD_SUFFIX, COSIGNED_SUFFIX)
-    return [commit_index_path(log), lock_path(log), *(_beside(log, suffix) for suffix in signing)]
+    suffixes = (*signing, VERIFIED_SUFFIX)
+    return [commit_index_path(log), lock_path(log), *(_beside(log, suffix) for suffix in suffixes)]
 
 
 def files_of_server(settings: Settings) -> Sequence[Path]:
@@ -77,7 +79,7 @@ def outbox_paths(settings: Settings) -> Sequence[Path]:
 
 def verified_path(log: Path) -> Path:
     """The file beside a copy of a log that says how much of it is verified."""
-    return _beside(log, ".verified")
+    return _beside(log, VERIFIED_SUFFIX)
 
 
 def snapshots_path(settings: Settings) -> Path:

@@ -130,12 +130,17 @@ async def _copy(
     path, new, missing = target.log_path, 0, MissingKeys()
     async with opened_log(source) as log:
         known = NOTHING if everything else await _known_part(source, log, target, is_own=is_own)
+        if vault is not None and not (known.opened and vault.exists()):
+            known = NOTHING  # Each key that is new in FILE must open what it sealed.
         before = known.position
         for _ in range(_ATTEMPTS):
             note = await _checkpoint_of(source, log, known, is_own=is_own)
             head = None if note is None else TreeHead.parse(note)
             upto = log.position if head is None else head.size
-            new += await _copy_lines(log, target, upto)
+            appended = await _copy_lines(log, target, upto)
+            new += appended
+            if upto - appended < known.position:
+                before, known = 0, NOTHING  # The copy was replaced by a shorter one.
             own = None if vault is None else await read_vault(source)
             verified = _verify(path, known, head, own, missing)
             # A user may have been erased after the lines were copied: try again.
@@ -182,17 +187,19 @@ async def _known_part(
 ) -> VerifiedPart:
     """What an earlier run has verified of the copy, if the log begins with it.
 
-    It counts only if the key of our own log signed it, or a longer log: then the checkpoint of the
-    new lines continues that.
+    It counts only if the key of our own log signed the checkpoint beside it, and if that or a later
+    one is recorded as signed: then the checkpoint of the new lines continues that.
     """
     beside = read_checkpoint(checkpoint_path(target.log_path))
     shown = None if beside is None else TreeHead.parse(beside)
     part = load_verified(verified_path(target.log_path), shown)
-    if part == NOTHING or not await ends_at(log, part.head):
+    if beside is None or part == NOTHING or not await ends_at(log, part.head):
         return NOTHING
     if is_own:
-        signed = (await storage.checkpoints_of(source, log).signing_state()).head
-        if signed is None or signed.size < part.position:
+        state = await storage.checkpoints_of(source, log).signing_state()
+        if state.signer is None or not state.signer.verifier.verify(beside):
+            return NOTHING
+        if state.head is None or state.head.size < part.position:
             return NOTHING
     return part
 

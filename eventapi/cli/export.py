@@ -87,4 +87,4 @@ async def _export_lines(settings: Settings, out: BinaryIO) -> None:
 
 async def _export_db(settings: Settings, out: BinaryIO) -> None:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        out.write(db_json.write(await state_at(settings, log, vault)))
+        out.write(db_json.write(await state_at(settings, log, vault, from_zero=True)))

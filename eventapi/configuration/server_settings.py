@@ -75,7 +75,8 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
         describe(
             "When a start from a snapshot checks the hash chain of the log below it: in the "
             "background, while the server already serves, or before it serves. "
-            "`serve --verify` overrides it.",
+            "`serve --verify` overrides it. Other commands that start from a snapshot check the chain "
+            "only with before; `log copy` has --check instead.",
             example="before",
         ),
     ] = "background"

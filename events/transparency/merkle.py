@@ -50,9 +50,9 @@ class Frontier:
     ``start`` covers a later part of a tree, and its subtrees can be added to another frontier.
     """
 
-    def __init__(self, start: int = 0) -> None:
+    def __init__(self, start: int = 0, subtrees: Iterable[tuple[int, bytes]] = ()) -> None:
         self.size = start
-        self.subtrees: list[tuple[int, bytes]] = []
+        self.subtrees = [*subtrees]
 
     def add(self, digest: bytes, height: int = 0) -> None:
         """Add the hash of the next leaf, or the root of the next subtree of a height."""

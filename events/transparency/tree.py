@@ -148,31 +148,38 @@ class Tree:
 class ContinuedTree(Tree):
     """The tree over a log whose first lines are known.
 
-    Only the later ones are read and checked. It has no root of fewer lines than the known ones, and makes no proofs. It keeps the hash of each
-    later line.
+    Only the later ones are read and checked. It makes no proofs.
     """
 
     def __init__(self, log: EventLog, known: Frontier, last: Record) -> None:
         """``known`` is the tree over the lines up to the record ``last``."""
         super().__init__(log)
         self._known = known
+        self._all = Frontier(known.size, known.subtrees)
         self._last = last
-        self._later: list[bytes] = []
 
     @property
     def size(self) -> int:
-        return self._known.size + len(self._later)
+        return self._all.size
 
     async def grow(self) -> int:
         async for lines in self._log.read(self.size):
             self._last = check_links(lines, self._last)
-            self._later.extend(map(leaf_hash, lines))
+            for line in lines:
+                self._all.add(leaf_hash(line))
         return self.size
 
     async def root(self, size: int) -> bytes:
-        assert size >= self._known.size  # noqa: S101 - the caller has compared them
-        tree = Frontier(self._known.size)
-        tree.subtrees = list(self._known.subtrees)
-        for leaf in self._later[: size - tree.size]:
-            tree.add(leaf)
+        """The root of the first ``size`` leaves.
+
+        If there are more leaves, lines are read again: those after the known ones, or all of them
+        if it has fewer than those.
+        """
+        if size == self.size:
+            return self._all.root
+        known = self._known
+        tree = Frontier(known.size, known.subtrees) if size >= known.size else Frontier()
+        async for lines in self._log.read(tree.size, size):
+            for line in lines:
+                tree.add(leaf_hash(line))
         return tree.root

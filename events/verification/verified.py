@@ -1,7 +1,8 @@
 """What an earlier verification found in a copy, so that only the rest is read.
 
 It is stored beside the copy of a log. The hash of its last line covers all lines before it, and its
-subtrees are those of the Merkle tree, so checkpoints of a longer log follow from the new lines alone.
+subtrees are those of the Merkle tree, so checkpoints of a longer log follow from the new lines
+alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from events.log.file.commit_index import read_commit_point
 from events.log.file.paths import commit_index_path
 from events.log.port import Head
 from events.record import START, Record
-from events.transparency.merkle import Frontier
+from events.transparency.merkle import HASH_BYTES, Frontier
 from events.transparency.signed_note import TreeHead
 from events.verification.checks import MissingKeys, position_record
 from events.verification.scan import ScanOptions, scan
@@ -30,18 +31,19 @@ from events.vocabulary.vocabulary import Vocabulary
 class VerifiedPart(msgspec.Struct, frozen=True):
     """The first lines of a log file, as far as later lines are checked against them.
 
-    The last line has ``position``, ``hash``, ``source`` and ``time``.
-    ``end`` is the byte at which they end, ``subtrees`` has height and root of each subtree of their tree, and
-    ``kinds`` are the kinds of resources that they declare.
+    The last line has ``position``, ``hash``, ``source`` and ``time``. ``end`` is the byte at which
+    they end, ``subtrees`` has height and root of each subtree of their tree, ``kinds`` are the
+    kinds of resources that they declare, and ``opened`` is whether all their seals were opened.
     """
 
-    position: int = 0
-    hash: bytes = START.hash
-    source: str = ""
-    time: str = ""
-    end: int = 0
-    subtrees: list[tuple[int, bytes]] = []
-    kinds: list[str] = []
+    position: int
+    hash: bytes
+    source: str
+    time: str
+    end: int
+    subtrees: list[tuple[int, bytes]]
+    kinds: list[str]
+    opened: bool
 
     @property
     def head(self) -> Head:
@@ -55,29 +57,33 @@ class VerifiedPart(msgspec.Struct, frozen=True):
 
     def tree(self) -> Frontier:
         """The tree over the lines, to be continued."""
-        tree = Frontier(self.position)
-        tree.subtrees = list(self.subtrees)
-        return tree
+        return Frontier(self.position, self.subtrees)
+
+    def is_tree_of(self, checkpoint: TreeHead) -> bool:
+        """Whether the subtrees are those of a checkpoint's tree.
+
+        Only with the heights and the lengths that the size demands does the root bind them.
+        """
+        size = checkpoint.size
+        heights = [height for height in range(size.bit_length()) if size >> height & 1]
+        return (
+            self.position == size
+            and [height for height, _ in self.subtrees] == heights[::-1]
+            and all(len(digest) == HASH_BYTES for _, digest in self.subtrees)
+            and self.tree().root == checkpoint.root
+        )
 
 
-NOTHING: Final = VerifiedPart()
+NOTHING: Final = VerifiedPart(0, START.hash, "", "", 0, [], [], opened=True)
 
 
 def load_verified(path: Path, checkpoint: TreeHead | None) -> VerifiedPart:
-    """The part in a file, or `NOTHING`.
-
-    It must be that of the checkpoint beside the copy.
-    """
+    """The part in a file, or `NOTHING` if it is not that of the checkpoint."""
     try:
         part = msgspec.json.decode(path.read_bytes(), type=VerifiedPart)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return NOTHING
-    if checkpoint is None or (part.position, part.tree().root) != (
-        checkpoint.size,
-        checkpoint.root,
-    ):
-        return NOTHING
-    return part
+    return part if checkpoint is not None and part.is_tree_of(checkpoint) else NOTHING
 
 
 def store_verified(path: Path, part: VerifiedPart) -> None:
@@ -122,6 +128,7 @@ def verify_rest(
         last.end,
         tree.subtrees,
         sorted(kinds),
+        opened=known.opened and (keys is not None or last == known.last),
     )
     return part, missing
 

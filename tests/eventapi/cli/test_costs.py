@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.bootstrap.paths import verified_path
 from eventapi.testing.items import Content, create_item
 from events.log.file.lines import PublishedLines
 from events.record import Record
 from events.verification.checks import check_lines
-from tests.eventapi.cli.running import answer_of, invoke, log_of, output_of, refusal_of, written
+from tests.eventapi.cli.running import (
+    answer_of,
+    invoke,
+    log_of,
+    output_of,
+    written,
+)
 
 Spy = Callable[[], set[int]]
 """Returns the positions that were read since the last call."""
@@ -106,6 +111,7 @@ def test_control_without_a_snapshot_all_lines_are_read(
         ("log", "checkpoint"),
         ("log", "evidence", "--subject", "items/1", "-"),
         ("users", "export", "ann"),
+        ("log", "export", "--format", "db-json"),
     ],
 )
 def test_what_is_stored_signed_or_proved_comes_from_a_log_that_was_checked(
@@ -179,113 +185,3 @@ def test_control_with_check_a_copy_reads_everything(data: Path, backup: Path, re
     copied = answer_of(data, "log", "copy", str(backup), "--check")
     assert (copied["new"], copied["checked"]) == (0, TAKEN)
     assert read() == set(range(1, TAKEN + 1))
-
-
-def _remove(record: Path) -> None:
-    record.unlink()
-
-
-def _damage(record: Path) -> None:
-    record.write_bytes(b"rubbish")
-
-
-def _of_another_tree(record: Path) -> None:
-    content = record.read_bytes()
-    at = content.index(b'"subtrees":[[3,"') + len('"subtrees":[[3,"')
-    record.write_bytes(
-        content[:at] + (b"B" if content[at : at + 1] == b"A" else b"A") + content[at + 1 :]
-    )
-
-
-@pytest.mark.parametrize("harm", [_remove, _damage, _of_another_tree])
-def test_without_a_record_of_the_last_copy_everything_is_verified(
-    data: Path, backup: Path, harm: Callable[[Path], None]
-) -> None:
-    record = verified_path(backup / "events.jsonl")
-    before = record.read_bytes()
-    harm(record)
-    assert answer_of(data, "log", "copy", str(backup))["checked"] == TAKEN
-    assert record.read_bytes() == before
-
-
-def test_new_lines_of_the_log_are_checked_before_anything_is_signed(
-    data: Path, backup: Path
-) -> None:
-    written(data, create_item(1, Content("new")))
-    log = data / "events.jsonl"
-    content = bytearray(log.read_bytes())
-    content[-200] ^= 1
-    log.write_bytes(content)
-    before = (data / "events.jsonl.checkpoint").read_bytes()
-    code, error = refusal_of(data, "log", "copy", str(backup))
-    assert (code, f"position {TAKEN + 1}" in error) == (3, True)
-    assert (data / "events.jsonl.checkpoint").read_bytes() == before
-
-
-def test_a_key_that_did_not_sign_the_copy_signs_only_what_is_verified_now(
-    data: Path, backup: Path
-) -> None:
-    for name in ("key", "signed", "checkpoint"):
-        (data / f"events.jsonl.{name}").unlink()
-    assert answer_of(data, "log", "copy", str(backup))["checked"] == TAKEN
-    assert answer_of(data, "log", "copy", str(backup))["checked"] == 0
-
-
-def test_a_copy_of_a_rewritten_log_is_verified_as_a_whole(data: Path, backup: Path) -> None:
-    """The copy is not that of the log any more, although it was once."""
-    (data / "events.jsonl.mark").unlink()
-    lines = log_of(data).splitlines(keepends=True)
-    (data / "events.jsonl").write_bytes(b"".join(lines[:-1]))
-    assert refusal_of(data, "log", "copy", str(backup))[0] == 1
-
-
-def test_a_copy_with_bytes_behind_its_end_is_recovered(data: Path, backup: Path) -> None:
-    with (backup / "events.jsonl").open("ab") as file:
-        file.write(b"torn")
-    written(data, create_item(1, Content("new")))
-    assert answer_of(data, "log", "copy", str(backup))["checked"] == 1
-    assert log_of(backup) == log_of(data)
-
-
-def test_new_lines_that_are_not_intact_are_reported(
-    data: Path, backup: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The disk of the copy has other bytes than were written."""
-    written(data, create_item(1, Content("new")))
-    copy_lines = _corrupting(backup / "events.jsonl")
-    monkeypatch.setattr("eventapi.cli.copy._copy_lines", copy_lines)
-    code, error = refusal_of(data, "log", "copy", str(backup))
-    assert (code, f"damaged at position {TAKEN + 1}" in error) == (1, True)
-
-
-def test_a_copy_without_a_checkpoint_is_verified_up_to_its_end(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While signing is suspended, no root shows that a line is missing."""
-    output_of(data, "log", "checkpoint")
-    (data / "events.jsonl.signed").unlink()
-    copied = tmp_path / "copied.jsonl"
-    with monkeypatch.context() as patched:
-        patched.setattr("eventapi.cli.copy._copy_lines", _corrupting(copied))
-        code, error = refusal_of(data, "log", "copy", str(copied))
-    assert (code, f"damaged at position {TAKEN}" in error) == (1, True)
-    copied.unlink()
-    copied.with_name(f"{copied.name}.mark").unlink()
-    for _ in range(2):
-        found = answer_of(data, "log", "copy", str(copied))
-        assert (found["root"], found["checked"]) == (None, TAKEN)
-
-
-def _corrupting(file: Path) -> Callable[..., object]:
-    from eventapi.cli import copy  # noqa: PLC0415 - the original function
-
-    original = copy._copy_lines
-
-    async def copy_lines(*given: object) -> int:
-        new = await original(*given)  # type: ignore[arg-type]  # as given
-        content = bytearray(file.read_bytes())
-        content[-200] ^= 1
-        file.write_bytes(content)
-        return new
-
-    return copy_lines

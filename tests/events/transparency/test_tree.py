@@ -8,10 +8,18 @@ from random import Random
 
 import pytest
 
+from eventapi.testing.given import created, registered
+from eventapi.testing.sample_log import write
 from events.log.memory import MemoryLog
 from events.log.port import Head
-from events.transparency.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
-from events.transparency.tree import TILE, Tree
+from events.transparency.merkle import (
+    Frontier,
+    is_consistent,
+    leaf_hash,
+    root_from_inclusion,
+    root_of,
+)
+from events.transparency.tree import TILE, ContinuedTree, Tree
 
 RUN = 1_000
 SIZES = [0, 1, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 70_000, 131_077]
@@ -114,3 +122,18 @@ async def test_only_the_tiles_used_last_are_cached() -> None:
         wanted = LONGEST[number * TILE : (number + 1) * TILE]
         assert await tree.tile(0, number, TILE) == wanted
         assert log.reads == reads
+
+
+async def test_a_continued_tree_has_the_roots_of_shorter_ones_too() -> None:
+    """Also of those below the known lines: another process may have changed what was signed."""
+    lines = write([registered(1, "ann"), *(created(number, 1) for number in range(1, 40))])
+    leaves = [leaf_hash(line) for line in lines.lines]
+    known = Frontier()
+    for leaf in leaves[:21]:
+        known.add(leaf)
+    log = MemoryLog(lines.lines, Head(40, lines.records[-1].hash))
+    tree = ContinuedTree(log, known, lines.records[20])
+    assert await tree.grow() == tree.size == 40
+    for size in (0, 1, 20, 21, 22, 39, 40):
+        assert await tree.root(size) == root_of(leaves[:size])
+    assert (known.size, known.root) == (21, root_of(leaves[:21]))
