@@ -143,6 +143,9 @@ async def _copy(
                 before, known = 0, NOTHING  # The copy was replaced by a shorter one.
             own = None if vault is None else await read_vault(source)
             verified = _verify(path, known, head, own, missing)
+            if verified is None and known.position:
+                before, known = 0, NOTHING  # The copy has changed since.
+                verified = _verify(path, known, head, own, missing)
             # A user may have been erased after the lines were copied: try again.
             if verified is None or own is None or not _users_without_key(missing, own):
                 break
@@ -218,22 +221,21 @@ def _verify(
     own: VaultContents | None,
     missing: MissingKeys,
 ) -> VerifiedPart | None:
-    """Verify the lines of the copy after the known ones, or all if the copy changed.
+    """Verify the lines of the copy after the known ones.
 
     Adds the users without a key to ``missing``. Returns ``None`` if the copy is not intact, or not
     the log of the checkpoint.
     """
     vocabulary, keys = Registry().vocabulary, None if own is None else own.keys
-    for part in (known, NOTHING) if known.position else (NOTHING,):
-        with progress_bar("verifying the copy", path.stat().st_size, " bytes") as progress:
-            found = verify_rest(path, part, vocabulary, keys, progress)
-        if found is None:
-            continue
-        verified, without_key = found
-        if head is None or verified.tree().root == head.root:
-            missing.merge(without_key)
-            return verified
-    return None
+    with progress_bar("verifying the copy", path.stat().st_size, " bytes") as progress:
+        found = verify_rest(path, known, vocabulary, keys, progress)
+    if found is None:
+        return None
+    verified, without_key = found
+    if head is not None and verified.tree().root != head.root:
+        return None
+    missing.merge(without_key)
+    return verified
 
 
 def _users_without_key(missing: MissingKeys, own: VaultContents) -> set[str]:

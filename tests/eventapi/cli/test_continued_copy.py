@@ -142,6 +142,21 @@ def test_an_older_copy_beside_newer_proofs_is_verified(data: Path, backup: Path)
     assert log_of(backup) == log_of(data)
 
 
+def test_a_record_that_does_not_fit_the_copy_is_not_counted_as_verified(
+    data: Path, backup: Path
+) -> None:
+    """Everything was verified, and the answer states that."""
+
+    @_edit
+    def end_elsewhere(part: dict[str, Any]) -> None:
+        part["end"] -= 1
+
+    end_elsewhere(verified_path(backup / "events.jsonl"))
+    written(data, create_item(1, Content("new")))
+    copied = answer_of(data, "log", "copy", str(backup))
+    assert (copied["new"], copied["checked"]) == (1, TAKEN + 1)
+
+
 def _replace_key(vault: Path) -> None:
     """Put a key in its place that opens nothing."""
     with closing(sqlite3.connect(vault)) as keys, keys:
