@@ -33,6 +33,14 @@ USERS = 1_000
 PAUSE_SECONDS = 0.01
 MOST_PAGES = 1_000
 
+_USAGE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+"""Runs a command from a small process, because a new process inherits the maximum of its parent."""
+
 Row = tuple[str, float, float, str]
 """What was measured, seconds of CPU, MB of memory, and a remark."""
 
@@ -65,12 +73,10 @@ def run(data: Path, *arguments: str, core: int | None = None) -> tuple[float, fl
     pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
     command = [*pinned, sys.executable, "-m", "eventapi", "--data", str(data), *arguments]
     environment = {**os.environ, "EVENTAPI_LOG_LEVEL": "error", "EVENTAPI_SNAPSHOT_EVERY": "0"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=data, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{arguments} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3
+    measured = [sys.executable, "-c", _USAGE, *command]
+    done = subprocess.run(measured, cwd=data, env=environment, stdout=subprocess.PIPE, check=True)
+    seconds, kilobytes = map(float, done.stdout.split())
+    return seconds, kilobytes / 1e3
 
 
 @contextmanager
