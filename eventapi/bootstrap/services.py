@@ -105,7 +105,7 @@ async def open_services(
         mail = MailTasks(settings, parts, journal, followers, log_watcher, secrets, meters)
         webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
         witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
-        worker = (log, journal, log_watcher, passwords, counts, signing)
+        worker = (log, journal, log_watcher, passwords, counts, signing, check)
         free, lags = partial(free_bytes, settings), _lags_of(mail, webhooks)
         stats = WorkerStats(*worker, free, lags, witnesses)
         for task in (

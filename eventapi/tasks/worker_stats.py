@@ -12,6 +12,7 @@ from eventapi.journal.journal import Journal
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.ratelimit.storage import RateLimitStorage
 from eventapi.security.passwords import Passwords
+from eventapi.tasks.chain_check import ChainCheck
 from eventapi.tasks.signing_check import SigningCheck
 from eventapi.telemetry.metrics.meters import Sample
 from events.errors import EventapiError
@@ -39,6 +40,7 @@ class WorkerStats(msgspec.Struct, frozen=True):
     passwords: Passwords
     counts: RateLimitStorage
     signing: SigningCheck
+    chain_check: ChainCheck
     disk_free: Callable[[], int | None]
     follower_lags: Callable[[], Mapping[str, int]]
     witnesses: Cosignatures | None = None
@@ -63,6 +65,7 @@ class WorkerStats(msgspec.Struct, frozen=True):
             streams=self.feed.followers.total(),
             disk_free=self.disk_free(),
             redis_ok=None if redis is None else redis == "ok",
+            unchecked=self.chain_check.left,
             signing_ok=self.signing.is_ok is not False,
             clock_drift=self.journal.clock.drift,
             clock_refuses=self.journal.clock.refuses,

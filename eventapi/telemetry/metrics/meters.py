@@ -68,6 +68,7 @@ class Sample(msgspec.Struct, frozen=True):
     streams: int
     disk_free: int | None
     redis_ok: bool | None
+    unchecked: int = 0
     signing_ok: bool = True
     clock_drift: float = 0.0
     clock_refuses: bool = False
@@ -161,6 +162,11 @@ class Meters(Instrumentation):
             "eventapi_log_signing_up",
             "Whether the log continues its newest checkpoint, and is signed.",
             "min",
+        )
+        self._unchecked = gauge(
+            "eventapi_log_unchecked_events",
+            "Events whose hash chain the slowest worker has not checked since its start.",
+            "max",
         )
         self._streams = gauge("eventapi_streams", "Streams of events that are open.", "sum")
         self._clock_drift = gauge(
@@ -295,6 +301,7 @@ class Meters(Instrumentation):
         self._serving.set(1)
         self._position.set(now.position)
         self._lag.set(now.lag)
+        self._unchecked.set(now.unchecked)
         self._queued.set(now.queued)
         self._passwords.set(now.passwords)
         if now.sessions is not None:
