@@ -126,6 +126,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-test-all: $(VENV)/.installed-test
 	@$(call install,--group test-all)
+	@$(call install,--group other-witness --no-deps --ignore-requires-python)  # It asks for 3.12, and runs on 3.11.
 	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
