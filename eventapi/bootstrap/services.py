@@ -107,7 +107,7 @@ async def open_services(
         witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
         worker = (log, journal, log_watcher, passwords, counts, signing, check)
         free, lags = partial(free_bytes, settings), _lags_of(mail, webhooks)
-        stats = WorkerStats(*worker, free, lags, witnesses)
+        stats = WorkerStats(*worker, free, lags, lambda: mail.delayed, witnesses)
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),

@@ -43,6 +43,7 @@ class WorkerStats(msgspec.Struct, frozen=True):
     chain_check: ChainCheck
     disk_free: Callable[[], int | None]
     follower_lags: Callable[[], Mapping[str, int]]
+    delayed_mails: Callable[[], int]
     witnesses: Cosignatures | None = None
 
     async def sample(self) -> Sample:
@@ -72,6 +73,7 @@ class WorkerStats(msgspec.Struct, frozen=True):
             failed_projections=len(self.journal.failed_projections),
             disabled_webhooks=given_up,
             follower_lags=self.follower_lags(),
+            delayed_mails=self.delayed_mails(),
             witness_times={} if self.witnesses is None else self.witnesses.times,
             cosigned_at=None if self.witnesses is None else self.witnesses.cosigned_at,
         )

@@ -75,6 +75,7 @@ class Sample(msgspec.Struct, frozen=True):
     failed_projections: int = 0
     disabled_webhooks: int = 0
     follower_lags: Mapping[str, int] = {}
+    delayed_mails: int = 0
     witness_times: Mapping[str, float] = {}
     cosigned_at: float | None = None
 
@@ -190,6 +191,8 @@ class Meters(Instrumentation):
             "Webhooks that the server disabled, because their receivers failed or are gone.",
             "max",
         )
+        about = "Mails that their recipients' servers refused for now, and that are tried again."
+        self._delayed_mails = gauge("eventapi_mails_delayed", about, "sum")
         self._follower_lags = {"mail": self._follower_lag("mail")}
 
     def _follower_lag(self, follower: str) -> Gauge:
@@ -311,6 +314,7 @@ class Meters(Instrumentation):
         self._clock_refuses.set(now.clock_refuses)
         self._failed_projections.set(now.failed_projections)
         self._disabled_webhooks.set(now.disabled_webhooks)
+        self._delayed_mails.set(now.delayed_mails)
         for follower in now.follower_lags.keys() - self._follower_lags.keys():
             if len(self._follower_lags) <= MAX_WEBHOOK_LABELS:
                 self._follower_lags[follower] = self._follower_lag(follower)
