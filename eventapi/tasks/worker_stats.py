@@ -14,7 +14,7 @@ from eventapi.ratelimit.storage import RateLimitStorage
 from eventapi.security.passwords import Passwords
 from eventapi.tasks.chain_check import ChainCheck
 from eventapi.tasks.signing_check import SigningCheck
-from eventapi.telemetry.metrics.meters import Sample
+from eventapi.telemetry.metrics.gauges import Sample
 from events.errors import EventapiError
 from events.log.port import EventLog
 
