@@ -144,7 +144,7 @@ class Incidents:
 
     def wait_for_writes(self, workload: FailoverWorkload) -> None:
         """Wait until every worker has written once more."""
-        wait_for_each(workload.written, self.server.worker_pids())
+        wait_for_each(workload.written, self.server.worker_pids)
 
     def end(self, workload: FailoverWorkload) -> None:
         """Wait until the writes go on; then replace the server that is not the primary."""

@@ -61,10 +61,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def wait_for_each(counts: Counter[int], workers: Collection[int]) -> None:
-    """Wait in a thread until each worker has counted once more; raises `TimeoutError`."""
+def wait_for_each(counts: Counter[int], workers: Callable[[], Collection[int]]) -> None:
+    """Wait in a thread until each worker has counted once more; raises `TimeoutError`.
+
+    ``workers`` is asked each time, because a worker may be replaced meanwhile.
+    """
     before = Counter(counts)
-    wait_for(lambda: all(counts[worker] > before[worker] for worker in workers))
+    wait_for(lambda: all(counts[worker] > before[worker] for worker in workers()))
 
 
 class ServerLog:
