@@ -170,6 +170,6 @@ async def test_every_use_of_a_database_that_lost_events_fails_as_if_it_were_away
 
     await database.require(refuse)
     with pytest.raises(ERRORS, match="position 7"):
-        async with database.transaction():
+        async with database.writing.begin():
             pass
     await database.close()
