@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.end_to_end.server import START_SECONDS, free_port
-from tests.servers.mariadb import MariaDB
+from tests.servers.mariadb import USER, MariaDB
 from tests.servers.service import NotInstalledError
 
 _PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
@@ -117,11 +117,15 @@ class Cluster:
             node.kill()
             node.__exit__()
 
-    def url_from(self, first: int) -> str:
-        """The address of the default database with all hosts, beginning with one of them."""
+    def url_from(self, first: int, database: str = USER) -> str:
+        """The address of a database with all hosts, beginning with that of one node."""
         hosts = [f"127.0.0.1:{node.port}" for node in self.nodes]
-        login, _, rest = self.nodes[0].url.partition("@")
-        return f"{login}@{','.join(hosts[first:] + hosts[:first])}/{rest.partition('/')[2]}"
+        login, _, _ = self.nodes[0].url.partition("@")
+        return f"{login}@{','.join(hosts[first:] + hosts[:first])}/{database}"
+
+    def new_database(self) -> str:
+        """Create an empty database and return its name."""
+        return self.nodes[0].new_database().rpartition("/")[2]
 
     def wait_until_whole(self) -> None:
         """Wait until all nodes belong to one primary component again."""

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tests.fault_injection.galera.campaign import Plan, run
 from tests.fault_injection.machine import describe_machine
+from tests.servers.galera import Cluster
 
 
 def main() -> int:
@@ -35,8 +36,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=type(default), default=default)
     plan = Plan(**vars(parser.parse_args()))
     print(describe_machine(Path.cwd()), flush=True)  # noqa: T201 - the output of the command
-    with tempfile.TemporaryDirectory(prefix="eventapi-galera-") as name:
-        report = run(Path(name), plan)
+    with tempfile.TemporaryDirectory(prefix="eventapi-galera-") as name, Cluster() as cluster:
+        report = run(Path(name), plan, cluster)
     print(report)  # noqa: T201 - as above
     return 1 if report.verdict.violations or report.tracebacks else 0
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
 
@@ -31,6 +30,10 @@ KILLED, CUT_OFF, FROZEN, REPLACED = (
     "a node is stopped (SIGSTOP)",
     "a node loses its data and joins",
 )
+
+
+Act = Callable[[Node, Callable[[], None]], None]
+"""Disturbs a node, calls the function that waits for the others, and restores the node."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -56,7 +59,7 @@ class Incidents:
 
     def __init__(self, cluster: Cluster, servers: Sequence[Server], plan: Plan) -> None:
         self._cluster = cluster
-        self._servers = servers
+        self.servers = servers
         self._plan = plan
         self._count = 0
         self.happened: list[Incident] = []
@@ -65,7 +68,7 @@ class Incidents:
         """Run all incidents; each ends when every worker has written again."""
         assert isinstance(workload, FailoverWorkload)
         plan = self._plan
-        acts: list[tuple[str, int, Callable[[Node, Callable[[], None]], None]]] = [
+        acts: list[tuple[str, int, Act]] = [
             (KILLED, plan.kills, _kill),
             (CUT_OFF, plan.cuts, _cut_off),
             (FROZEN, plan.freezes, _freeze),
@@ -80,7 +83,7 @@ class Incidents:
     def _run_one(
         self,
         name: str,
-        act: Callable[[Node, Callable[[], None]], None],
+        act: Act,
         workload: FailoverWorkload,
     ) -> None:
         number = self._count % len(self._cluster.nodes)
@@ -89,16 +92,17 @@ class Incidents:
         self.happened.append(Incident(name, time.monotonic_ns()))
         act(self._cluster.nodes[number], lambda: self._wait_for_others(number, workload))
         self._cluster.wait_until_whole()
-        wait_for_each(workload.written, self._workers(self._servers))
+        wait_for_each(workload.written, _workers_of(self.servers))
         self.happened[-1].end = time.monotonic_ns()
 
     def _wait_for_others(self, number: int, workload: FailoverWorkload) -> None:
         """Wait until every worker has written that does not need this node."""
-        others = [at for at in range(len(self._servers)) if at != number]
-        wait_for_each(workload.written, self._workers([self._servers[at] for at in others]))
+        others = [at for at in range(len(self.servers)) if at != number]
+        wait_for_each(workload.written, _workers_of([self.servers[at] for at in others]))
 
-    def _workers(self, servers: Sequence[Server]) -> set[int]:
-        return {pid for server in servers for pid in server.worker_pids()}
+
+def _workers_of(servers: Sequence[Server]) -> set[int]:
+    return {pid for server in servers for pid in server.worker_pids()}
 
 
 def _kill(node: Node, wait_for_others: Callable[[], None]) -> None:
@@ -129,35 +133,35 @@ def _replace(node: Node, wait_for_others: Callable[[], None]) -> None:
 def run(
     folder: Path,
     plan: Plan,
+    cluster: Cluster,
+    kind: type[Incidents] = Incidents,
     command: Command = by_serve,
-    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
-    """Run a plan on a new cluster with an instance per node, and judge all operations.
+    """Run a plan with an instance per node, and judge all operations.
 
     The first instance has the address of its node alone. Those of the others have all hosts, first
     the own node.
     """
-    with Cluster() as cluster, ExitStack() as stack:
-        servers = []
-        for number in range(plan.instances):
-            url = cluster.nodes[0].url if number == 0 else cluster.url_from(number)
-            own = {
-                "EVENTAPI_LOG": url,
-                "EVENTAPI_LOG_FORMAT": "json",
-                "EVENTAPI_SECRET_KEY": SECRET,
-                **settings,
-            }
-            server = Server(folder / f"data{number}", plan.workers, command, own)
-            servers.append(stack.enter_context(server))
-        incidents = Incidents(cluster, servers, plan)
+    database = cluster.new_database()
+    urls = [cluster.nodes[0].url_of(database)]
+    urls += [cluster.url_from(number, database) for number in range(1, plan.instances)]
+    settings = {"EVENTAPI_LOG_FORMAT": "json", "EVENTAPI_SECRET_KEY": SECRET}
+    with ExitStack() as stack:
+        servers = [
+            Server(folder / f"data{n}", plan.workers, command, {**settings, "EVENTAPI_LOG": url})
+            for n, url in enumerate(urls)
+        ]
+        for server in servers:
+            stack.enter_context(server)
+        incidents = kind(cluster, servers, plan)
         load = failover.Plan(
             clients=plan.clients, workers=plan.workers * plan.instances, seed=plan.seed
         )
         ports = [server.port for server in servers]
         ran = asyncio.run(failover.under_load(folder, ports, incidents.run, load))
-        for operation in ran[0]:
-            took = operation.end - operation.start
-            if operation.outcome is Outcome.UNKNOWN and took >= REQUEST_SECONDS * 1e9:
-                operation.worker = failover.UNKNOWN  # The client gave up.
-        logs = [ServerLog(server.output_path) for server in servers]
-        return failover.report_of(folder, cluster.url_from(0), ran, incidents.happened, logs)
+    for operation in ran[0]:
+        took = operation.end - operation.start
+        if operation.outcome is Outcome.UNKNOWN and took >= REQUEST_SECONDS * 1e9:
+            operation.worker = failover.UNKNOWN  # The client gave up.
+    logs = [ServerLog(server.output_path) for server in servers]
+    return failover.report_of(folder, urls[-1], ran, incidents.happened, logs)
