@@ -67,6 +67,8 @@ class Database:
         common: dict[str, Any] = {
             "async_creator": self._hosts.connect,
             "pool_pre_ping": not self.is_postgresql,
+            # asyncmy would send a second ROLLBACK, and log a traceback if the server is gone.
+            "pool_reset_on_return": "rollback" if self.is_postgresql else None,
             "pool_recycle": _RECYCLE_SECONDS,
             "pool_timeout": CONNECT_SECONDS,
         }

@@ -39,6 +39,8 @@ def test_control_a_refused_commit_that_is_taken_for_a_success_is_found(
     galera: Cluster, tmp_path: Path
 ) -> None:
     planted = uvicorn_of("tests.fault_injection.galera.planted:create_app")
-    plan = Plan(clients=12)
+    plan = Plan(
+        clients=3
+    )  # None of them insists on an answer: a server with the bug soon has none.
     report = run(tmp_path, plan, galera, UntilOneIsRefused, planted)
     assert report.verdict.violations[Violation.LOST], f"{report}"
