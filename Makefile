@@ -75,6 +75,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --erasures
 	$(BIN)/python -m tests.fault_injection.webhooks --events $(EVENTS) --kills $(KILLS)
 	$(BIN)/python -m tests.fault_injection.failover --times $(TIMES) --clients 64
+	$(BIN)/python -m tests.fault_injection.galera
 	$(BIN)/python -m tests.fault_injection.tenants --seeds 0..$(HISTORIES)
 	$(BIN)/python -m tests.end_to_end.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 	$(BIN)/python -m tests.deployment.production --log postgresql
