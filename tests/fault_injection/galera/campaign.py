@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -92,13 +93,13 @@ class Incidents:
         self.happened.append(Incident(name, time.monotonic_ns()))
         act(self._cluster.nodes[number], lambda: self._wait_for_others(number, workload))
         self._cluster.wait_until_whole()
-        wait_for_each(workload.written, _workers_of(self.servers))
+        wait_for_each(workload.written, partial(_workers_of, self.servers))
         self.happened[-1].end = time.monotonic_ns()
 
     def _wait_for_others(self, number: int, workload: FailoverWorkload) -> None:
         """Wait until every worker has written that does not need this node."""
-        others = [at for at in range(len(self.servers)) if at != number]
-        wait_for_each(workload.written, _workers_of([self.servers[at] for at in others]))
+        others = [one for at, one in enumerate(self.servers) if at != number]
+        wait_for_each(workload.written, partial(_workers_of, others))
 
 
 def _workers_of(servers: Sequence[Server]) -> set[int]:
