@@ -11,7 +11,7 @@ from typing import Final
 
 from events.codec import decode, open_seal
 from events.errors import DamagedLog, UnknownEvent
-from events.log.check import follow_chain
+from events.log.check import ends_at, follow_chain
 from events.log.port import EventLog, Head
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, all_timestamps_valid
@@ -200,6 +200,15 @@ def check_head(head: Head, state: State) -> None:
             position=state.position,
             offset=state.last.end,
         )
+
+
+async def has_last_line(log: EventLog, state: State, _: Progress | None) -> bool:
+    """Whether a log has the last line of a snapshot: the cheap check, as `Belongs`.
+
+    The hash of that line covers all lines before it, so the state is the one of the intact log.
+    Whether the lines before it are still intact is not checked.
+    """
+    return await ends_at(log, Head(state.position, state.last.hash))
 
 
 async def _belongs_to(log: EventLog, state: State, progress: Progress | None) -> bool:

@@ -116,10 +116,14 @@ def code_version() -> str:
 class Snapshots:
     """The snapshots of one directory."""
 
-    def __init__(self, directory: Path, vocabulary: Vocabulary) -> None:
-        """Snapshots of states with this vocabulary; others are not used."""
+    def __init__(self, directory: Path, vocabulary: Vocabulary, *, read_only: bool = False) -> None:
+        """Snapshots of states with this vocabulary; others are not used.
+
+        With ``read_only``, reading leaves damaged ones where they are.
+        """
         self._directory = directory
         self._vocabulary = vocabulary
+        self._read_only = read_only
         self._code = f"{code_version()} {vocabulary.fingerprint}"
         self._lock = directory / "lock"
         self._claim = directory / "claim"
@@ -147,8 +151,11 @@ class Snapshots:
                 header, body = self._open(path.read_bytes())
                 if time is None or header.time <= time:
                     return _load(header, body, keyring, self._vocabulary)
-            except _DamagedError:
-                _remove(path)
+            except _DamagedError as reason:
+                if self._read_only:
+                    logger.warning(SNAPSHOT_PASSED_OVER.fill(name=path.name, reason=reason))
+                else:
+                    _remove(path)
             except (OSError, _RefusedError, msgspec.MsgspecError, ValueError) as reason:
                 logger.warning(SNAPSHOT_PASSED_OVER.fill(name=path.name, reason=reason))
         return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from copy import copy
+from itertools import chain, islice
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +32,9 @@ from projections.tables.sessions import Session, Sessions
 from projections.tables.table import Table
 from projections.tables.users import Users
 from projections.tables.webhooks import Webhooks
+
+_LINES_PER_HASH: Final = 1_024
+"""Lines of the digest that are hashed at once, while other threads run."""
 
 
 class State:
@@ -183,6 +188,20 @@ class State:
         draft.now, draft.recent_refreshes = self.now, self.recent_refreshes
         return draft
 
+    def frozen(self) -> State:
+        """A copy that stays as it is, to be counted and digested in another thread.
+
+        It shares the rows, so it takes milliseconds for a million of them. Nothing can be applied to it.
+        """
+        copied = copy(self)
+        copied._apply = {}
+        copied.resources = self.resources.frozen()
+        for name in ("users", "sessions", "keys", "webhooks"):
+            table = copy(getattr(self, name))
+            table.by_id = dict(table.by_id)
+            setattr(copied, name, table)
+        return copied
+
     def stage_at(self, now: str, recent_refreshes: Container[tuple[str, int]] = ()) -> State:
         """A staged copy in which commands are decided at a time of the log's clock."""
         draft = self.stage()
@@ -287,9 +306,10 @@ class State:
         hash chain.
         """
         digest = hashlib.sha256()
-        for table in (self.users, self.resources, self.sessions, self.keys, self.webhooks):
-            for line in table.digest_lines():
-                digest.update(line.encode() + b"\n")
+        tables = (self.users, self.resources, self.sessions, self.keys, self.webhooks)
+        lines = chain.from_iterable(table.digest_lines() for table in tables)
+        while some := list(islice(lines, _LINES_PER_HASH)):
+            digest.update("\n".join((*some, "")).encode())
         return digest.hexdigest()
 
     def checksum(self) -> str:

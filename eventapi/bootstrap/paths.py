@@ -75,6 +75,11 @@ def outbox_paths(settings: Settings) -> Sequence[Path]:
     return [own] if settings.outbox_path in {None, own} else [own, Path(settings.mail_url or "")]
 
 
+def verified_path(log: Path) -> Path:
+    """The file beside a copy of a log that says how much of it is verified."""
+    return _beside(log, ".verified")
+
+
 def snapshots_path(settings: Settings) -> Path:
     """The directory of the snapshots."""
     return settings.log_path.parent / "snapshots"

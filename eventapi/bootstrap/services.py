@@ -44,6 +44,7 @@ from eventapi.journal.instrumentation import Instrumentation
 from eventapi.journal.journal import Journal
 from eventapi.queries.live_events import LiveEvents
 from eventapi.queries.subscriptions import LogWatcher
+from eventapi.queries.summary import Summaries
 from eventapi.ratelimit.shared_counters import SharedCounters
 from eventapi.ratelimit.storage import RateLimitStorage, RedisRateLimitStorage
 from eventapi.security.passwords import Passwords
@@ -106,13 +107,13 @@ async def open_services(
         webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
         witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
         worker = (log, journal, log_watcher, passwords, counts, signing, check)
-        free, lags = partial(free_bytes, settings), _lags_of(mail, webhooks)
-        stats = WorkerStats(*worker, free, lags, lambda: mail.delayed, witnesses)
+        sources = (partial(free_bytes, settings), _lags_of(mail, webhooks), lambda: mail.delayed)
+        stats = WorkerStats(*worker, *sources, witnesses)
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
             *(_taking_snapshots(settings, parts, journal), mail.run()),
-            metering.count_requests(observers, stats.sample) if metering else nullcontext(),
+            _counting_requests(metering, observers, stats),
         ):
             await stack.enter_async_context(task)
         freeze_gc()
@@ -123,6 +124,7 @@ async def open_services(
             accounts.tokens,
             health_details(settings, journal, log, counts, signing, metering),
             journal.history,
+            Summaries(journal.history, journal.state),
             log_watcher,
             live_events,
             checkpoints,
@@ -185,6 +187,13 @@ async def _open_accounts(  # noqa: PLR0917 - one of each
             counter,
             settings.require_verified_email == "on",
         )
+
+
+def _counting_requests(
+    metering: Metering | None, observers: list[Observer], stats: WorkerStats
+) -> AbstractAsyncContextManager[None]:
+    """Count requests, if there are metrics."""
+    return metering.count_requests(observers, stats.sample) if metering else nullcontext()
 
 
 def _lags_of(mail: MailTasks, webhooks: WebhookTasks) -> Callable[[], Mapping[str, int]]:

@@ -262,19 +262,23 @@ async def open_stored_lines(
 
 
 def checkpoints_of(
-    settings: Settings, log: EventLog, overrides: Overrides = NO_OVERRIDES
+    settings: Settings,
+    log: EventLog,
+    overrides: Overrides = NO_OVERRIDES,
+    *,
+    tree: Tree | None = None,
 ) -> Checkpoints:
     """The checkpoints of a log; those of a log from ``overrides`` are kept in memory.
 
     Raises `ConfigurationError` for a bad policy.
     """
-    policy = policy_of(settings)
+    policy, tree = policy_of(settings), tree or Tree(log)
     if overrides.log is not None:
-        return Checkpoints(Tree(log), MemorySigning(), policy=policy)
+        return Checkpoints(tree, MemorySigning(), policy=policy)
     if settings.is_database:
         store = _signing_store_in_database(settings, log)
-        return Checkpoints(Tree(log), store, MAX_REPLICA_LAG_SECONDS, policy)
-    return Checkpoints(Tree(log), FileSigning(settings.log_path), policy=policy)
+        return Checkpoints(tree, store, MAX_REPLICA_LAG_SECONDS, policy)
+    return Checkpoints(tree, FileSigning(settings.log_path), policy=policy)
 
 
 def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStore:
@@ -290,9 +294,12 @@ def registry_of(settings: Settings, overrides: Overrides = NO_OVERRIDES) -> Regi
     return overrides.registry or load_registry(settings.resources)
 
 
-def snapshots_of(settings: Settings, overrides: Overrides = NO_OVERRIDES) -> Snapshots:
+def snapshots_of(
+    settings: Settings, overrides: Overrides = NO_OVERRIDES, *, read_only: bool = False
+) -> Snapshots:
     """The snapshots beside the log."""
-    return Snapshots(snapshots_path(settings), registry_of(settings, overrides).vocabulary)
+    vocabulary = registry_of(settings, overrides).vocabulary
+    return Snapshots(snapshots_path(settings), vocabulary, read_only=read_only)
 
 
 OpenProgress = Callable[[int], AbstractContextManager[Progress]]

@@ -27,7 +27,7 @@ async def export_account(settings: Settings, username: str, out: BinaryIO) -> No
     events after it. Raises `NotFound`, and `NegativeResult` if the log contradicts that checkpoint.
     """
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        state = await state_at(settings, log, vault)
+        state = await state_at(settings, log, vault, from_zero=True)
         user = state.users.find_by_username(username)
         if user is None:
             raise NotFound(f"there is no user {username!r}")

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from eventapi.bootstrap import storage
-from eventapi.bootstrap.paths import checkpoint_path
+from eventapi.bootstrap.paths import checkpoint_path, verified_path
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import async_closing
 from eventapi.cli.failures import Misuse, NegativeResult
@@ -24,12 +24,18 @@ from eventapi.cli.opening import (
 )
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
-from eventapi.cli.vaults import copy_keys, destroy_erased_keys, read_vault
+from eventapi.cli.vaults import (
+    check_all_have_keys,
+    copy_keys,
+    destroy_erased_keys,
+    read_vault,
+)
 from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
 from eventapi.configuration.settings import Settings
+from eventapi.resources.registry import Registry
 from events.errors import DivergedLog, SigningSuspended
 from events.io.files import make_directory, write_durably
-from events.log.check import check_chain
+from events.log.check import check_chain, ends_at
 from events.log.copy import copy
 from events.log.port import EventLog
 from events.messages.commands import (
@@ -39,19 +45,33 @@ from events.messages.commands import (
     VAULT_WITH_DATABASE,
 )
 from events.transparency.signed_note import Note, TreeHead
-from events.transparency.signing.file import set_aside_checkpoint
+from events.transparency.signing.file import read_checkpoint, set_aside_checkpoint
+from events.transparency.tree import ContinuedTree
 from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
+from events.vault.tombstones import VaultContents
+from events.verification.checks import MissingKeys
+from events.verification.verified import (
+    NOTHING,
+    VerifiedPart,
+    load_verified,
+    store_verified,
+    verify_rest,
+)
 
 _ATTEMPTS = 3
 
 
 class CopyResult(msgspec.Struct, frozen=True):
-    """A verified copy; ``root`` is that of the checkpoint beside it, if there is one."""
+    """A verified copy; ``root`` is that of the checkpoint beside it, if there is one.
+
+    ``new`` counts the events that were written, and ``checked`` those that were verified now.
+    """
 
     path: str
     events: int
     new: int
+    checked: int
     bytes: int
     root: str | None
     keys: int | None
@@ -65,13 +85,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--vault", metavar="FILE", type=_FILE, help="Also update the copy of the keys in FILE."
 )
+@click.option("--check", is_flag=True, help="Also verify again what earlier runs have verified.")
 @json_option
 @settings_options
-def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
+def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: bool) -> None:
     """Copy the log to the file or directory TO, and verify the copy.
 
     The command works beside a running server. If TO has a part of the log already, only the new
-    events are written. The checkpoint is stored beside the copy.
+    events are read, written and verified; with --check all of them, in the log and in the copy. The
+    checkpoint is stored beside the copy.
 
     Personal values are lost without the keys. --vault copies them, too. Store FILE in another place
     than the log, because both together give access to all personal data. The keys of erased users
@@ -94,7 +116,7 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
     if target.is_database:
         copying = migrate(source, target)
     else:
-        copying = _copy(source, target, vault, is_own=not sources)
+        copying = _copy(source, target, vault, is_own=not sources, everything=check)
     try:
         copied = asyncio.run(copying)
     except DivergedLog as error:
@@ -103,36 +125,76 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
 
 
 async def _copy(
-    source: Settings, target: Settings, vault: Path | None, *, is_own: bool
+    source: Settings, target: Settings, vault: Path | None, *, is_own: bool, everything: bool
 ) -> CopyResult:
-    new = 0
+    path, new, missing = target.log_path, 0, MissingKeys()
     async with opened_log(source) as log:
+        known = NOTHING if everything else await _known_part(source, log, target, is_own=is_own)
+        before = known.position
         for _ in range(_ATTEMPTS):
-            note = await _checkpoint_of(source, log, is_own=is_own)
-            upto = log.position if note is None else TreeHead.parse(note).size
+            note = await _checkpoint_of(source, log, known, is_own=is_own)
+            head = None if note is None else TreeHead.parse(note)
+            upto = log.position if head is None else head.size
             new += await _copy_lines(log, target, upto)
             own = None if vault is None else await read_vault(source)
-            report = verify_file(
-                target.log_path, None if note is None else TreeHead.parse(note), own
-            )
-            # A user may have registered after the lines were copied: try again.
-            if all(finding.kind != "key" for finding in report.findings):
+            verified = _verify(path, known, head, own, missing)
+            # A user may have been erased after the lines were copied: try again.
+            if verified is None or own is None or not _users_without_key(missing, own):
                 break
-        if not report.ok:
+            known = verified
+        else:
+            verified = None
+        if verified is None and not (report := verify_file(path, head, own)).ok:
             raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:
-            users = (await state_at(source, log, MemoryVault(), upto)).users.by_id.values()
-            make_directory(vault.parent)
-            async with async_closing(SqliteVault(vault)) as copied:
-                counted = await copy_keys(copied, own, users)
-                await destroy_erased_keys(copied, own, users)
+            counted = await _copy_keys(source, log, upto, own, vault)
     if note is not None:
-        beside = checkpoint_path(target.log_path)
-        set_aside_checkpoint(beside, TreeHead.parse(note).origin)
-        write_durably(beside, str(note).encode())
-    root = None if note is None else TreeHead.parse(note).root.hex()
-    return CopyResult(str(target.log_path), upto, new, report.bytes, root, counted)
+        _store_proof(path, note, verified)
+    root = None if head is None else head.root.hex()
+    return CopyResult(str(path), upto, new, upto - before, path.stat().st_size, root, counted)
+
+
+async def _copy_keys(
+    source: Settings, log: EventLog, upto: int, own: VaultContents, vault: Path
+) -> int:
+    """Copy the keys of the users at a position to a file; return their number."""
+    users = (await state_at(source, log, MemoryVault(), upto)).users.by_id.values()
+    check_all_have_keys(own, users)
+    make_directory(vault.parent)
+    async with async_closing(SqliteVault(vault)) as copied:
+        counted = await copy_keys(copied, own, users)
+        await destroy_erased_keys(copied, own, users)
+    return counted
+
+
+def _store_proof(path: Path, note: Note, verified: VerifiedPart | None) -> None:
+    """Store beside a copy its checkpoint, and then how much of it is verified."""
+    beside = checkpoint_path(path)
+    set_aside_checkpoint(beside, TreeHead.parse(note).origin)
+    write_durably(beside, str(note).encode())
+    if verified is not None:
+        store_verified(verified_path(path), verified)
+
+
+async def _known_part(
+    source: Settings, log: EventLog, target: Settings, *, is_own: bool
+) -> VerifiedPart:
+    """What an earlier run has verified of the copy, if the log begins with it.
+
+    It counts only if the key of our own log signed it, or a longer log: then the checkpoint of the
+    new lines continues that.
+    """
+    beside = read_checkpoint(checkpoint_path(target.log_path))
+    shown = None if beside is None else TreeHead.parse(beside)
+    part = load_verified(verified_path(target.log_path), shown)
+    if part == NOTHING or not await ends_at(log, part.head):
+        return NOTHING
+    if is_own:
+        signed = (await storage.checkpoints_of(source, log).signing_state()).head
+        if signed is None or signed.size < part.position:
+            return NOTHING
+    return part
 
 
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
@@ -142,15 +204,50 @@ async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
 
 
-async def _checkpoint_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
+def _verify(
+    path: Path,
+    known: VerifiedPart,
+    head: TreeHead | None,
+    own: VaultContents | None,
+    missing: MissingKeys,
+) -> VerifiedPart | None:
+    """Verify the lines of the copy after the known ones, or all if the copy changed.
+
+    Adds the users without a key to ``missing``. Returns ``None`` if the copy is not intact, or not
+    the log of the checkpoint.
+    """
+    vocabulary, keys = Registry().vocabulary, None if own is None else own.keys
+    for part in (known, NOTHING) if known.position else (NOTHING,):
+        with progress_bar("verifying the copy", path.stat().st_size, " bytes") as progress:
+            found = verify_rest(path, part, vocabulary, keys, progress)
+        if found is None:
+            continue
+        verified, without_key = found
+        if head is None or verified.tree().root == head.root:
+            missing.merge(without_key)
+            return verified
+    return None
+
+
+def _users_without_key(missing: MissingKeys, own: VaultContents) -> set[str]:
+    return missing.lines.keys() - missing.erased - own.erased - own.keys.keys()
+
+
+async def _checkpoint_of(
+    source: Settings, log: EventLog, known: VerifiedPart, *, is_own: bool
+) -> Note | None:
     """A new checkpoint of our own log, or the one beside another log.
 
     While signing is suspended, the backup is made without a checkpoint.
     """
     if is_own:
-        await check_chain(log)  # Nothing is signed of a log that is damaged.
+        tree = None
+        if known.position:
+            tree = ContinuedTree(log, known.tree(), known.last)
+        else:
+            await check_chain(log)  # Nothing is signed of a log that is damaged.
         try:
-            return await storage.checkpoints_of(source, log).current()
+            return await storage.checkpoints_of(source, log, tree=tree).current()
         except SigningSuspended as error:
             echo_warning(NO_NEW_CHECKPOINT.fill(reason=error))
             return None

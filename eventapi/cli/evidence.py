@@ -77,7 +77,7 @@ async def _collect(settings: Settings, selection: Selection, out: BinaryIO) -> N
     try:
         async with opened_log(settings) as log, _vault(settings, selection) as vault:
             keyring = Keyring()
-            state = await state_at(settings, log, vault, keyring=keyring)
+            state = await state_at(settings, log, vault, keyring=keyring, from_zero=True)
             history = History(log, keyring, vault, None, lambda: state.vocabulary)
             selected = await select(selection, state, history, LogWatcher(log))
             checkpoints = checkpoints_of(settings, log)

@@ -64,7 +64,7 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
     ):
         before = await read_vault(source)
         upto = log.position
-        state = await state_at(source, log, MemoryVault(), upto)
+        state = await state_at(source, log, MemoryVault(), upto, from_zero=True)
         users = state.users.by_id.values()
         own = join_readings(before, await read_vault(source))
         async with copied.exclusive(LOCK_SECONDS) as appender:
@@ -80,7 +80,7 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
         if await _verified_root(copied, upto) != root:
             raise NegativeResult(COPY_DIFFERS)
         # With the keys in the database, so that every seal is opened.
-        digest = (await state_at(source, copied, vault, upto)).digest()
+        digest = (await state_at(source, copied, vault, upto, from_zero=True)).digest()
         if digest != state.digest():
             raise NegativeResult(COPY_STATE_DIFFERS)
         await destroy_erased_keys(vault, own, users)

@@ -22,7 +22,7 @@ from events.log.port import EventLog
 from events.messages.commands import NO_DATA_DIRECTORY, NO_POSITION, NO_SECRET_KEY
 from events.sealing import Keyring
 from events.vault.port import Vault
-from projections.replay import replay
+from projections.replay import has_last_line, replay
 from projections.state import State
 
 LOCK_SECONDS: Final = 5.0
@@ -49,10 +49,19 @@ def check_data_directory(settings: Settings) -> None:
 
 @asynccontextmanager
 async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIterator[Journal]:
-    """Open the journal beside a running server; ``begin`` allows creating a log."""
+    """Open the journal beside a running server; ``begin`` allows creating a log.
+
+    Like a server, it starts from the newest snapshot. The chain below that is not checked, unless
+    VERIFY is ``before``: the next start of a server does it, or `eventapi log verify`. See
+    docs/decisions/start.md.
+    """
     check_data_directory(settings)
     bar = partial(progress_bar, REPLAYING)
-    async with storage.open_journal(settings, begin=begin, bar=bar) as (journal, _):
+    check_later = settings.verify == "background"
+    async with storage.open_journal(settings, begin=begin, bar=bar, check_later=check_later) as (
+        journal,
+        _,
+    ):
         yield journal
 
 
@@ -75,11 +84,15 @@ async def state_at(
     vault: Vault,
     at: int | str | None = None,
     keyring: Keyring | None = None,
+    *,
+    from_zero: bool = False,
 ) -> State:
-    """Fold the state from zero: to a position, to a time, or to the end of the log.
+    """Fold the state: to a position, to a time, or to the end of the log.
 
-    A time has the form of a record. ``keyring`` gets the keys of the users. Raises `NegativeResult` for a position that does not exist, and
-    the errors of `replay`.
+    The fold begins at the newest snapshot, like that of a server, and leaves out read models that
+    the snapshot does not have. With ``from_zero`` it reads, and thereby checks, all lines. A time has
+    the form of a record. ``keyring`` gets the keys of the users. Raises `NegativeResult` for a
+    position that does not exist, and the errors of `replay`.
     """
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None
@@ -94,7 +107,10 @@ async def state_at(
             vocabulary,
             position=position,
             time=time,
+            snapshots=None if from_zero else storage.snapshots_of(settings, read_only=True),
+            belongs_to=has_last_line if settings.verify == "background" else None,
             progress=bar,
+            defer_read_models=not from_zero,
         )
 
 

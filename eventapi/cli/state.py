@@ -134,7 +134,7 @@ async def _rebuild(settings: Settings) -> RebuildResult:
         keys = MemoryVault()
         await keys.put(await vault.all())
         started = time.perf_counter()
-        rebuilt = await state_at(settings, log, keys, upto)
+        rebuilt = await state_at(settings, log, keys, upto, from_zero=True)
         seconds = time.perf_counter() - started
         equal = True
         if taken is not None:

@@ -20,6 +20,7 @@ from eventapi.queries.history import History
 from eventapi.queries.live_events import LiveEvents
 from eventapi.queries.orders import Orders
 from eventapi.queries.subscriptions import LogWatcher
+from eventapi.queries.summary import Summaries
 from eventapi.resources.registry import Registry
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.chain_check import ChainCheck
@@ -46,6 +47,7 @@ class Services(msgspec.Struct, frozen=True):
     tokens: Tokens
     health: Details
     history: History
+    summaries: Summaries
     log_watcher: LogWatcher
     live_events: LiveEvents
     checkpoints: Checkpoints

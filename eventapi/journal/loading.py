@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from events.log.check import ends_at
-from events.log.port import EventLog, Head
+from events.log.port import EventLog
 from events.record import START, Record
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vocabulary.vocabulary import Vocabulary
-from projections.replay import Progress, replay
+from projections.replay import Progress, has_last_line, replay
 from projections.snapshots import Snapshots
 from projections.state import State
 
@@ -34,10 +33,9 @@ async def load_state(  # noqa: PLR0917 - one of each
 
     async def has_its_line(log: EventLog, state: State, _: Progress | None) -> bool:
         nonlocal unchecked
-        if not await ends_at(log, Head(state.position, state.last.hash)):
-            return False
-        unchecked = state.last
-        return True
+        if is_there := await has_last_line(log, state, None):
+            unchecked = state.last
+        return is_there
 
     state = await replay(
         log,

@@ -19,7 +19,7 @@ from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vocabulary.resources import Entity
 from events.vocabulary.vocabulary import Vocabulary
-from projections.replay import replay
+from projections.replay import has_last_line, replay
 from projections.snapshots import Snapshots
 from projections.state import State
 from projections.tables.idempotency import Changed
@@ -189,7 +189,7 @@ class History:
     ) -> AsyncIterator[State]:
         """The whole state at a position, folded from the nearest snapshot, for a user.
 
-        One is folded at a time. A user waits for a place until their other reads are done. With
+        The lines below the snapshot are not read: a start checks them. One is folded at a time. A user waits for a place until their other reads are done. With
         ``read_models``, those that the snapshot does not have are folded as well. Raises
         `Overloaded`, and the errors of `replay`.
         """
@@ -202,6 +202,7 @@ class History:
                     self._vocabulary(),
                     position=position,
                     snapshots=self._snapshots,
+                    belongs_to=has_last_line,
                     defer_read_models=not read_models,
                 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from operator import attrgetter
@@ -54,6 +54,14 @@ class EventFilter(msgspec.Struct, frozen=True):
             there = EventFilter.of(*attrgetter("type", "subject", "actor")(parse(line)))
             return self.matches_members(there.type, there.subject, there.actor)
         return self.matches_members(found[1], found[2], found[3])
+
+    def select(self, numbered: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """The lines that match, each with its position."""
+        if self.is_all:
+            return list(numbered)
+        # Most lines do not have these bytes anywhere, which is found out faster than the members.
+        rarest = self.subject or self.actor or self.type or b""
+        return [(at, line) for at, line in numbered if rarest in line and self.matches(line)]
 
     def matches_members(
         self, kind: bytes | None, subject: bytes | None, actor: bytes | None
@@ -156,13 +164,10 @@ class LogWatcher:
         """
         if descending:
             async for lines in read_backwards(self._log, after, upto):
-                yield [(at, line) for at, line in lines if wanted.is_all or wanted.matches(line)]
+                yield wanted.select(lines)
             return
         position = after
         async for run in self._log.read(after, upto):
             numbered = zip(count(position + 1), run, strict=False)
             position += len(run)
-            if wanted.is_all:
-                yield list(numbered)
-            else:
-                yield [(at, line) for at, line in numbered if wanted.matches(line)]
+            yield wanted.select(numbered)

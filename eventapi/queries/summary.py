@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from typing import get_args
+from collections.abc import Awaitable, Callable
+from typing import Final, get_args
 
 import msgspec
 
+from eventapi.queries.history import History
 from projections.state import State
 from projections.tables.users import Status
+
+_PAST_SUMMARIES: Final = 64
+"""Summaries of past states that a process remembers; they never change."""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -49,3 +55,49 @@ def summary_of(state: State) -> Summary:
         len(state.sessions.by_id),
         state.digest(),
     )
+
+
+class Summaries:
+    """The summaries of the current state and of past ones, each made once.
+
+    They are made in threads, so other requests go on; those of current states one at a time.
+    """
+
+    def __init__(self, history: History, state: Callable[[], Awaitable[State]]) -> None:
+        """``state`` returns the current state, as `Journal.state` does."""
+        self._history = history
+        self._state = state
+        self._making = asyncio.Lock()
+        self._newest: Summary | None = None
+        self._past: dict[int, Summary] = {}
+
+    async def now(self, caller: int) -> Summary:
+        """The summary of the current state, or of a later one, for a user.
+
+        Raises `Overloaded`.
+        """
+        position = (await self._state()).position
+        with self._history.admit(caller):
+            async with self._making:
+                if self._newest is None or self._newest.position < position:
+                    state = (await self._state()).frozen()
+                    self._newest = await asyncio.to_thread(summary_of, state)
+                return self._newest
+
+    async def at(self, position: int, caller: int) -> Summary:
+        """The summary of the state at a position, for a user.
+
+        Raises `Overloaded`, and the errors of `History.state_at`.
+        """
+        if position == (await self._state()).position:
+            newest = await self.now(caller)
+            if newest.position == position:
+                return newest
+        found = self._past.get(position)
+        if found is None:
+            async with self._history.state_at(position, caller) as then:
+                found = await asyncio.to_thread(summary_of, then)
+            self._past[position] = found
+            if len(self._past) > _PAST_SUMMARIES:
+                del self._past[next(iter(self._past))]
+        return found

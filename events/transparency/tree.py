@@ -12,10 +12,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+from events.codec import check_links
 from events.log.port import EventLog
+from events.record import Record
 from events.transparency.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
+    Frontier,
     Range,
     consistency_ranges,
     inclusion_ranges,
@@ -140,3 +143,36 @@ class Tree:
     async def _read_tile(self, number: int) -> bytes:
         runs = self._log.read(number * TILE, (number + 1) * TILE)
         return b"".join([leaf_hash(line) async for run in runs for line in run])
+
+
+class ContinuedTree(Tree):
+    """The tree over a log whose first lines are known.
+
+    Only the later ones are read and checked. It has no root of fewer lines than the known ones, and makes no proofs. It keeps the hash of each
+    later line.
+    """
+
+    def __init__(self, log: EventLog, known: Frontier, last: Record) -> None:
+        """``known`` is the tree over the lines up to the record ``last``."""
+        super().__init__(log)
+        self._known = known
+        self._last = last
+        self._later: list[bytes] = []
+
+    @property
+    def size(self) -> int:
+        return self._known.size + len(self._later)
+
+    async def grow(self) -> int:
+        async for lines in self._log.read(self.size):
+            self._last = check_links(lines, self._last)
+            self._later.extend(map(leaf_hash, lines))
+        return self.size
+
+    async def root(self, size: int) -> bytes:
+        assert size >= self._known.size  # noqa: S101 - the caller has compared them
+        tree = Frontier(self._known.size)
+        tree.subtrees = list(self._known.subtrees)
+        for leaf in self._later[: size - tree.size]:
+            tree.add(leaf)
+        return tree.root

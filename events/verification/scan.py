@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
@@ -73,15 +73,23 @@ def keyring_of(options: ScanOptions) -> Keyring:
     return keyring
 
 
-def scan(path: Path, end: int, options: ScanOptions, processes: int = 1) -> Iterator[Segment]:
+def scan(  # noqa: PLR0917 - where, what and how
+    path: Path,
+    end: int,
+    options: ScanOptions,
+    processes: int = 1,
+    after: Record = START,
+    kinds: Iterable[str] = (),
+) -> Iterator[Segment]:
     """Yield the segments up to byte ``end``, in order, until one is not intact.
 
-    Raises `OSError`.
+    The first one follows the record ``after``; the lines up to there declare the ``kinds``. Raises
+    `OSError`.
     """
     with path.open("rb") as file:
-        starts = list(_segment_starts(file, end, options.segment_bytes))
+        starts = list(_segment_starts(file, after.end, end, options.segment_bytes))
     cuts = list(pairwise((*starts, end)))
-    last, kinds = START, set[str]()
+    last, kinds = after, {*kinds}
     for segment in _scan_all(path, cuts, options, min(processes, len(cuts))):
         # A segment trusts the line before it, so compare that with the result of the segment before.
         if segment is None or segment.before != last or segment.undeclared - kinds:
@@ -122,9 +130,8 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started the pool ends it.
 
 
-def _segment_starts(file: BinaryIO, end: int, segment_bytes: int) -> Iterator[int]:
+def _segment_starts(file: BinaryIO, start: int, end: int, segment_bytes: int) -> Iterator[int]:
     """Yield offsets of segments: starts of lines, except in a line that is too long."""
-    start = 0
     while start < end:
         yield start
         file.seek(start + segment_bytes - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from copy import copy
 
 import msgspec
 from msgspec import Raw
@@ -63,6 +64,12 @@ class Collections(Mapping[str, ResourceTable]):
         draft._tables = {}
         draft._base = self
         return draft
+
+    def frozen(self) -> Collections:
+        """A copy that does not change with this one; it shares the resources."""
+        copied = copy(self)
+        copied._tables = {collection: self[collection].frozen() for collection in self}
+        return copied
 
     def blank(self) -> Collections:
         """The same kinds without any resource."""

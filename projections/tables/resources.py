@@ -12,6 +12,7 @@ from collections.abc import (
     Sequence,
 )
 from collections.abc import Set as AbstractSet
+from copy import copy
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final
@@ -97,6 +98,12 @@ class ResourceTable:
         draft.last_id = self.last_id
         draft._base = self
         return draft
+
+    def frozen(self) -> ResourceTable:
+        """A copy that does not change with this one, as far as the digest reads it."""
+        copied = copy(self)
+        copied.by_id, copied.deleted = dict(self.by_id), dict(self.deleted)
+        return copied
 
     @property
     def numbers(self) -> Sequence[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -32,8 +32,9 @@ from eventapi.http.streaming import StreamingResponse
 from eventapi.http.urls import path_position
 from eventapi.queries.live_events import Line, Subscription
 from eventapi.queries.opened import OpenedLine
+from eventapi.queries.subject_index import indexed_lines, positions_of
 from eventapi.queries.subscriptions import EventFilter, kind_of
-from eventapi.queries.summary import Summary, summary_of
+from eventapi.queries.summary import Summary
 from events.codec import parse
 from events.errors import Fault, Invalid, NotFound
 from projections.state import State
@@ -41,8 +42,12 @@ from projections.state import State
 _PAGE = 100
 """Events on a page if `limit` is not given."""
 
-_MOST_SCANNED = 100_000
-"""Lines scanned for a page; a page may have fewer events than its limit."""
+_LINES_PER_PART = 100_000
+_SCAN_SECONDS = 2.0
+"""A page reads the log in parts of so many lines, and begins none after so many seconds.
+
+So a page may have fewer events than its limit, and still a next one.
+"""
 
 _LINES_AT_ONCE = 64
 """Lines that a stream sends as one part."""
@@ -141,13 +146,11 @@ class AuditController(Controller):
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[Summary]:
         """Read the counts of entities and the public digest at any point of the log."""
-        state = request.caller.state
-        query = request.query_as(StateQuery)
-        position = state.position
-        if query.as_of is not UNSET:
-            position = await request.resolve_as_of(state, query.as_of)
-        async with services.history.state_at(position, request.caller.user.id) as then:
-            return json_response(await asyncio.to_thread(summary_of, then))
+        caller, query = request.caller, request.query_as(StateQuery)
+        if query.as_of is UNSET:
+            return json_response(await services.summaries.now(caller.user.id))
+        position = await request.resolve_as_of(caller.state, query.as_of)
+        return json_response(await services.summaries.at(position, caller.user.id))
 
 
 class _Range(msgspec.Struct, frozen=True):
@@ -263,7 +266,7 @@ async def _all(
     request: ApiRequest, query: EventsQuery, wanted: EventFilter, selected: _Range
 ) -> AsyncGenerator[bytes, None]:
     left = selected.upto if query.limit is UNSET else query.limit
-    async for run in _runs(request, wanted, selected):
+    async for run in _runs(request, wanted, selected, _positions(request, query)):
         if run:
             # Authenticate again: the client may have read slowly. An error ends the stream.
             await request.authenticate_auditor()
@@ -277,16 +280,22 @@ async def _page(
     request: ApiRequest, query: EventsQuery, wanted: EventFilter, selected: _Range
 ) -> Response[Any]:
     limit = _PAGE if query.limit is UNSET else query.limit
-    scanned = selected.first(_MOST_SCANNED)
+    positions = _positions(request, query)
     found: list[tuple[int, bytes]] = []
-    async for run in _runs(request, wanted, scanned):
-        found += run
-        if len(found) > limit:
+    deadline, rest = time.monotonic() + _SCAN_SECONDS, selected
+    while True:
+        part = rest if positions is not None else rest.first(_LINES_PER_PART)
+        async for run in _runs(request, wanted, part, positions):
+            found += run
+            if len(found) > limit:
+                break
+        if part == rest or len(found) > limit or time.monotonic() >= deadline:
             break
+        rest = rest.beyond(part.cursor())
     page, more = found[:limit], len(found) > limit
     following = None
-    if more or scanned != selected:
-        after = page[-1][0] if more else scanned.cursor()
+    if more or part != rest:
+        after = page[-1][0] if more else part.cursor()
         following = _following(request, query, limit, after)
     headers = [JSON]
     if following is not None:
@@ -295,12 +304,19 @@ async def _page(
     return Response(200, headers, encode(events))
 
 
+def _positions(request: ApiRequest, query: EventsQuery) -> Sequence[int] | None:
+    """Where all events of the wanted subject are, if that is known."""
+    return None if query.subject is UNSET else positions_of(query.subject, request.caller.state)
+
+
 def _runs(
-    request: ApiRequest, wanted: EventFilter, selected: _Range
+    request: ApiRequest, wanted: EventFilter, selected: _Range, positions: Sequence[int] | None
 ) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
-    return request.services.log_watcher.lines(
-        selected.after, selected.upto, wanted, descending=selected.descending
-    )
+    after, upto, descending = selected.after, selected.upto, selected.descending
+    if positions is None:
+        return request.services.log_watcher.lines(after, upto, wanted, descending=descending)
+    history = request.services.history
+    return indexed_lines(history, positions, wanted, after, upto, descending=descending)
 
 
 def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) -> str:

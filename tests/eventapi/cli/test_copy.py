@@ -236,7 +236,7 @@ def test_copy_reports_damage_in_an_earlier_copy(data: Path, backup: Path) -> Non
     content = bytearray(log_of(backup))
     content[300] ^= 1
     (backup / "events.jsonl").write_bytes(content)
-    code, error = refusal_of(data, "log", "copy", str(backup))
+    code, error = refusal_of(data, "log", "copy", str(backup), "--check")
     assert (code, error.startswith("eventapi: the copy is not whole: damaged at position 1")) == (
         1,
         True,

@@ -92,7 +92,8 @@ def test_pages_follow_the_order_while_the_log_grows(
     order: str,
     most: int,
 ) -> None:
-    monkeypatch.setattr("eventapi.http.routes.audit._MOST_SCANNED", most)
+    monkeypatch.setattr("eventapi.http.routes.audit._LINES_PER_PART", most)
+    monkeypatch.setattr("eventapi.http.routes.audit._SCAN_SECONDS", 0)
     auditor = audited[2]
     found: list[int] = []
     for page in auditor.pages(f"/audit/events?since=5&until={at(30)}&order={order}&limit=3"):
