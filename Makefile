@@ -32,10 +32,11 @@ test: $(VENV)/.installed-test
 # Every test.
 test-all: test test-long
 
-# The tests that `make test` leaves out. Debian keeps servers in /usr/sbin, which is not on the path of most users.
+# The tests that `make test` leaves out. Most of them wait for servers, so one more runs than there are cores.
+# Debian keeps servers in /usr/sbin, which is not on the path of most users.
 test-long: $(VENV)/.installed-test-all
 	.ci/servers || echo 'The tests that need these programs are skipped.' >&2
-	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto -m long $(PYTEST_OPTIONS)
+	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) -m long $(PYTEST_OPTIONS)
 
 # Install the programs that `make test-long` needs from Debian's packages, as root on Debian.
 servers:
@@ -74,6 +75,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --erasures
 	$(BIN)/python -m tests.fault_injection.webhooks --events $(EVENTS) --kills $(KILLS)
 	$(BIN)/python -m tests.fault_injection.failover --times $(TIMES) --clients 64
+	$(BIN)/python -m tests.fault_injection.galera
 	$(BIN)/python -m tests.fault_injection.tenants --seeds 0..$(HISTORIES)
 	$(BIN)/python -m tests.end_to_end.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 	$(BIN)/python -m tests.deployment.production --log postgresql
@@ -125,6 +127,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-test-all: $(VENV)/.installed-test
 	@$(call install,--group test-all)
+	@$(call install,--group other-witness --no-deps --ignore-requires-python)  # It asks for 3.12, and runs on 3.11.
 	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test

@@ -27,6 +27,7 @@
     ├── LogError                an operation on the log failed
     │   ├── LogUnavailable      not reachable, or its lock not acquired, in time
     │   │   ├── PositionNotReached  the log is behind the position that a client asks for
+    │   │   ├── LogConflict     another appender was first; nothing was written
     │   │   ├── LogUnreachable  its database does not answer; known state stays valid
     │   │   └── LogNotChecked   its chain is still checked after a fast start; try again later
     │   ├── LogFenced           a sync failed, or a file in use is gone: no write before a restart
@@ -47,9 +48,7 @@
     ├── ClockJumped             the clock of this machine cannot be right; reads continue
     └── ConfigurationError      a setting, or a data directory, that cannot be used
 
-Some refusals sound like HTTP (`Unauthenticated`, `PreconditionFailed`, `RequestInProgress`). They
-are here because commands raise them on every path, with or without HTTP, because the command line
-reports them too, and because the message catalogue in `events.messages` covers the whole tree.
+Some refusals sound like HTTP, but commands raise them on every path, with and without it.
 """
 
 from __future__ import annotations
@@ -255,6 +254,12 @@ class PositionNotReached(LogUnavailable):
     advice = error_classes.POSITION_NOT_REACHED
 
 
+class LogConflict(LogUnavailable):
+    """Another appender was first, and surely nothing was written; decide again."""
+
+    advice = error_classes.LOG_CONFLICT
+
+
 class LogUnreachable(LogUnavailable):
     """The database of the log does not answer; the state known so far stays valid."""
 
@@ -268,10 +273,7 @@ class LogNotChecked(LogUnavailable):
 
 
 class LogFenced(LogError):
-    """Nothing may be written before a restart.
-
-    A sync failed, so cached bytes cannot be trusted; or a file in use was removed or replaced.
-    """
+    """No write before a restart: a sync failed, or a file in use was replaced."""
 
     advice = error_classes.LOG_FENCED
 

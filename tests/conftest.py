@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.servers.galera import Cluster
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
@@ -34,7 +35,7 @@ _TESTS = Path(__file__).parent
 _LONG_FOLDERS = ("console", "deployment", "end_to_end", "fault_injection", "security", "servers")
 
 # Names of fixtures or parameters for servers that only Debian packages provide.
-_DEBIAN_SERVERS = {"mariadb"}
+_DEBIAN_SERVERS = {"mariadb", "galera"}
 
 _INSTALLING = ("apt-get install", "make servers", "pip install")
 
@@ -113,6 +114,13 @@ def mariadb() -> Iterator[MariaDB]:
     """A MariaDB server, shared; a test creates its own database with `new_database`."""
     with serving(MariaDB()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def galera() -> Iterator[Cluster]:
+    """A cluster of three nodes, shared; a test creates its own database with `new_database`."""
+    with serving(Cluster()) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import ast
 import io
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import click
@@ -27,23 +28,31 @@ CATALOGUE = {
     for name, message in messages_of(module).items()
 }
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
-
-FILLING = {
-    node.name
-    for found in TREES.values()
-    for node in ast.walk(found)
-    if isinstance(node, ast.FunctionDef)
-    and isinstance(node.returns, ast.Name)
-    and node.returns.id == "Message"
-}
-"""The functions that return an entry with its placeholders filled in."""
 
 _COMMAND = re.compile(r"`(eventapi [^`]*)`")
 _SEVERITY_WORDS = re.compile(
     r"[Ww]rites|[Nn]othing|written|wrote|\blost\b|only read|unchanged|signed|No key|continue|stopped there"
 )
 _LEVELS = {"warning", "error", "critical", "exception"}
+
+
+@cache
+def trees() -> Mapping[Path, ast.Module]:
+    """The syntax trees of the product, which only the tests that need them parse."""
+    return {path: ast.parse(path.read_text()) for path in SOURCES}
+
+
+@cache
+def filling() -> Collection[str]:
+    """The functions that return an entry with its placeholders filled in."""
+    return {
+        node.name
+        for found in trees().values()
+        for node in ast.walk(found)
+        if isinstance(node, ast.FunctionDef)
+        and isinstance(node.returns, ast.Name)
+        and node.returns.id == "Message"
+    }
 
 
 def test_every_error_class_has_a_message_of_its_own() -> None:
@@ -140,7 +149,7 @@ def find_log_calls(tree: ast.AST) -> Iterator[ast.Call]:
 def is_catalogued(argument: ast.expr) -> bool:
     """Whether the logged value is an entry, filled in or not, or an error's message."""
     if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Name):
-        return argument.func.id in FILLING
+        return argument.func.id in filling()
     if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute):
         if argument.func.attr == "about":
             return True  # With the text of an error.
@@ -151,7 +160,7 @@ def is_catalogued(argument: ast.expr) -> bool:
 
 
 def test_every_warning_and_error_that_is_logged_is_in_the_catalogue() -> None:
-    calls = [(path, call) for path, found in TREES.items() for call in find_log_calls(found)]
+    calls = [(path, call) for path, found in trees().items() for call in find_log_calls(found)]
     assert len(calls) > 40
     assert [
         f"{path.relative_to(ROOT)}:{call.lineno}"
@@ -168,7 +177,7 @@ def test_control_a_warning_without_an_entry_is_found() -> None:
 def test_every_entry_is_used() -> None:
     used = {
         node.id if isinstance(node, ast.Name) else node.attr
-        for found in TREES.values()
+        for found in trees().values()
         for node in ast.walk(found)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
@@ -180,13 +189,13 @@ def test_an_entry_with_placeholders_is_filled_in() -> None:
     with_placeholders = {name for name, one in CATALOGUE.items() if "{" in f"{one.text}{one.next}"}
     raised = [
         (path, node.exc)
-        for path, found in TREES.items()
+        for path, found in trees().items()
         for node in ast.walk(found)
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
     ]
     calls = [
         *raised,
-        *((path, call) for path, found in TREES.items() for call in find_log_calls(found)),
+        *((path, call) for path, found in trees().items() for call in find_log_calls(found)),
     ]
     assert [
         f"{path.relative_to(ROOT)}:{one.lineno}"

@@ -133,6 +133,11 @@ class MailTasks:
         """The number of events that this process has yet to send mails for."""
         return 0 if self.runner is None else self.runner.lag
 
+    @property
+    def delayed(self) -> int:
+        """The number of mails that this process will try again."""
+        return 0 if self.runner is None else self.runner.parked
+
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Run the tasks inside the context."""

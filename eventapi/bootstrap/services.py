@@ -106,13 +106,13 @@ async def open_services(
         mail = MailTasks(settings, parts, journal, followers, log_watcher, secrets, meters)
         webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
         witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
-        worker = (log, journal, log_watcher, passwords, counts, signing)
-        sources = (partial(free_bytes, settings), _lags_of(mail, webhooks), witnesses)
+        worker = (log, journal, log_watcher, passwords, counts, signing, check)
+        sources = (partial(free_bytes, settings), _lags_of(mail, webhooks), lambda: mail.delayed)
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
             *(_taking_snapshots(settings, parts, journal), mail.run()),
-            _counting_requests(metering, observers, WorkerStats(*worker, *sources)),
+            _counting_requests(metering, observers, WorkerStats(*worker, *sources, witnesses)),
         ):
             await stack.enter_async_context(task)
         freeze_gc()

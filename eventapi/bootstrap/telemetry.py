@@ -24,7 +24,8 @@ from eventapi.http.routes.metrics import counting
 from eventapi.journal.instrumentation import Instrumentation, LateInstrumentation, combine
 from eventapi.tasks.restart import restart_on_error
 from eventapi.telemetry.metrics.exposition import Exposition
-from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full, open_meters
+from eventapi.telemetry.metrics.gauges import Sample
+from eventapi.telemetry.metrics.meters import Meters, meters_unless_full, open_meters
 from eventapi.telemetry.optional import require_sentry, require_tracing
 from events.messages.server_log import METRICS_BEGIN
 

@@ -64,7 +64,7 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
         describe(
             "The log of events: a file, or a database, which several machines can share. "
             "`--log` overrides it.",
-            values="a path, or an address postgresql://... (several hosts: HOST:PORT,HOST:PORT) or mysql://...",
+            values="a path, or an address postgresql://... or mysql://... (several hosts: HOST:PORT,HOST:PORT)",
             check=log_fault,
             default="events.jsonl in DATA",
             example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",

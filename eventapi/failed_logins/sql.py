@@ -31,10 +31,13 @@ class SqlFailedLogins:
     async def add(self, counts: Sequence[FailedLogins]) -> None:
         # In one order, so that two processes that add at once do not wait for each other.
         ordered = sorted(counts, key=lambda one: (one.window, one.address_hash, one.subject))
+
+        async def add_all(connection: AsyncConnection) -> None:
+            for one in ordered:
+                await self._add(connection, one)
+
         with _translate_errors():
-            async with self._database.writing.begin() as connection:
-                for one in ordered:
-                    await self._add(connection, one)
+            await self._database.write(add_all)
 
     async def _add(self, connection: AsyncConnection, one: FailedLogins) -> None:
         subject = one.subject
@@ -84,12 +87,14 @@ class SqlFailedLogins:
                 return [FailedLogins(*row) for row in await connection.execute(due)]
 
     async def remove(self, counts: Sequence[FailedLogins]) -> None:
+        async def remove_all(connection: AsyncConnection) -> None:
+            for one in counts:
+                is_it = (
+                    _C.window_start == one.window,
+                    _C.address_hash == one.address_hash,
+                    _C.subject == one.subject,
+                )
+                await connection.execute(delete(FAILED_LOGINS).where(*is_it))
+
         with _translate_errors():
-            async with self._database.writing.begin() as connection:
-                for one in counts:
-                    is_it = (
-                        _C.window_start == one.window,
-                        _C.address_hash == one.address_hash,
-                        _C.subject == one.subject,
-                    )
-                    await connection.execute(delete(FAILED_LOGINS).where(*is_it))
+            await self._database.write(remove_all)

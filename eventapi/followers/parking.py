@@ -35,8 +35,8 @@ class Parking:
         self._parked = {one.key: one for one in parked}
         self._pause = pause
 
-    def __bool__(self) -> bool:
-        return bool(self._parked)
+    def __len__(self) -> int:
+        return len(self._parked)
 
     def due(self, now: str) -> Sequence[Parked]:
         """The parts whose next attempt is due, in the order in which they became so."""

@@ -125,6 +125,11 @@ class Runner:
         return 0 if self._held is None else max(self._watcher.position - self._held.position, 0)
 
     @property
+    def parked(self) -> int:
+        """The number of parked parts; 0 if not the holder."""
+        return 0 if self._held is None else len(self._held.parking)
+
+    @property
     def status(self) -> FollowerStatus | None:
         """The state of the follower, whichever process runs it; ``None`` while unknown.
 

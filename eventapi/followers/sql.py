@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from eventapi.followers.port import Lease, Parked, Progress
@@ -79,9 +80,9 @@ class SqlFollowers:
             async with self.database.reading.connect() as connection:
                 if (await connection.execute(wanted)).first() is not None:
                     return
-            # Not `transaction`, which would join a batch that is being written.
-            async with self.database.writing.begin() as connection:
-                await self.database.insert_missing(connection, FOLLOWERS, [empty])
+            await self.database.write(
+                lambda connection: self.database.insert_missing(connection, FOLLOWERS, [empty])
+            )
 
     async def read(self, name: str) -> Progress | None:
         columns = [FOLLOWERS.c[field] for field in Progress.__struct_fields__]
@@ -93,10 +94,12 @@ class SqlFollowers:
         return None if found is None or found.position == _NOTHING_STORED else Progress(*found)
 
     async def remove(self, name: str) -> None:
+        async def remove_rows(connection: AsyncConnection) -> None:
+            for table in (FOLLOWERS, PARKED):
+                await connection.execute(delete(table).where(table.c.name == name))
+
         with _translate_errors():
-            async with self.database.writing.begin() as connection:
-                for table in (FOLLOWERS, PARKED):
-                    await connection.execute(delete(table).where(table.c.name == name))
+            await self.database.write(remove_rows)
 
     async def parked(self, name: str) -> Sequence[Parked]:
         """The parked parts of a follower."""
@@ -111,12 +114,15 @@ class SqlFollowers:
 
     async def change(self, changed: Update, *then: Executable) -> bool:
         """Execute an update; if it finds its row, execute the rest, and return true."""
+
+        async def execute(connection: AsyncConnection) -> bool:
+            found = bool((await connection.execute(changed)).rowcount)
+            for statement in then if found else ():
+                await connection.execute(statement)
+            return found
+
         with _translate_errors():
-            async with self.database.writing.begin() as connection:
-                found = bool((await connection.execute(changed)).rowcount)
-                for statement in then if found else ():
-                    await connection.execute(statement)
-                return found
+            return await self.database.write(execute)
 
 
 class _SqlLease:

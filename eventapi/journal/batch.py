@@ -114,6 +114,9 @@ class PendingWrite(msgspec.Struct, eq=False):
             self.future.set_result(answer)
 
 
+Answers = list[tuple[PendingWrite, list[CommandResult] | Exception]]
+
+
 class PendingKeys(Keyring):
     """The keys of users whose registration is not written yet, over a base keyring."""
 
@@ -185,7 +188,7 @@ class Batch:
         """Whether a write without commands asks if there is room for one."""
         self.lines: list[bytes] = []
         self.records: list[Record] = []
-        self.answers: list[tuple[PendingWrite, list[CommandResult] | Exception]] = []
+        self.answers: Answers = []
 
     def add(self, write: PendingWrite) -> None:
         """Decide a pending write, whole or not at all, and add the answer to `answers`.

@@ -29,6 +29,7 @@ from eventapi.commands.declarations import DeclareKind, changed_kinds
 from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.commands.users import EraseUserAgain
 from eventapi.journal.batch import (
+    Answers,
     Batch,
     CommandResult,
     GroupedCommand,
@@ -38,6 +39,7 @@ from eventapi.journal.batch import (
 )
 from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
+from eventapi.journal.conflicts import check_is_first, repeat_on_conflict
 from eventapi.journal.erasure import Forget, KeyDestruction, erasures_to_finish, forget_nothing
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from eventapi.journal.loading import load_state
@@ -134,15 +136,18 @@ class Journal:
         loaded = await load_state(*sources, progress, check_later=check_later)
         self._state, self.unchecked = loaded
         self._failures.report(self._state.read_models.failures)
-        exclusive = self._log.exclusive(self._config.start_timeout)
-        async with exclusive as appender, self._folding:
+        await repeat_on_conflict(self._config.start_timeout, self._begin)
+        self._task = asyncio.create_task(self._run(), name="journal")
+
+    async def _begin(self) -> None:
+        async with self._log.exclusive(self._config.start_timeout) as appender, self._folding:
             await self._catch_up()
+            check_is_first(self._log, appender)
             check_head(appender.head, self._state)
             appender.keep_reserve()
             self.clock.start(self._state.last.time)
             await self._declare_changes(appender)
             await self._finish_erasures(appender)
-        self._task = asyncio.create_task(self._run(), name="journal")
 
     async def _declare_changes(self, appender: Appender) -> None:
         """Declare kinds that changed since their last event; raises `ConfigurationError`."""
@@ -309,16 +314,10 @@ class Journal:
         try:
             if self._log.position > self._state.position + CATCH_UP_FIRST_EVENTS:
                 await self.state()
-            started = time.perf_counter()
-            async with self._log.exclusive(self._config.lock_timeout) as appender, self._folding:
-                # Fill the batch only after taking the lock: requests that arrived during the wait
-                # share the same fsync.
-                writes = self._queue.next_batch(self._config.batch)
-                self._instrumentation.batch(len(writes), time.perf_counter() - started)
-                answers = await self._write(writes, appender)
+            timeout = self._config.lock_timeout
+            answers = await repeat_on_conflict(timeout, lambda: self._write_next(writes))
         except Exception as error:
-            # If the lock was not acquired: fail everything that was queued when the wait began, and
-            # not just one batch.
+            # Without the lock: fail everything that was queued when the wait began, not one batch.
             writes = writes or self._queue.next_writes(queued)
             if not isinstance(error, EventapiError):
                 logger.exception(BATCH_FAILED)
@@ -335,20 +334,27 @@ class Journal:
             for write in writes:
                 write.answer(LogUnavailable("the journal has stopped"))
 
-    async def _write(
-        self, writes: Sequence[PendingWrite], appender: Appender
-    ) -> list[tuple[PendingWrite, list[CommandResult] | Exception]]:
+    async def _write_next(self, writes: list[PendingWrite]) -> Answers:
+        started = time.perf_counter()
+        async with self._log.exclusive(self._config.lock_timeout) as appender, self._folding:
+            # Fill the batch only after taking the lock: requests that arrived during the wait
+            # share the same fsync. An attempt that was refused has filled it already.
+            if not writes:
+                writes += self._queue.next_batch(self._config.batch)
+                self._instrumentation.batch(len(writes), time.perf_counter() - started)
+            return await self._write(writes, appender)
+
+    async def _write(self, writes: Sequence[PendingWrite], appender: Appender) -> Answers:
         """Append a batch to the log, then apply it. The caller must hold both locks."""
         if self.fence is not None:
             raise self.fence
         await self._catch_up()
+        check_is_first(self._log, appender)
         check_head(appender.head, self._state)
         self.clock.check(self._state.last.time)
         return await self._write_batch(writes, appender)
 
-    async def _write_batch(
-        self, writes: Sequence[PendingWrite], appender: Appender
-    ) -> list[tuple[PendingWrite, list[CommandResult] | Exception]]:
+    async def _write_batch(self, writes: Sequence[PendingWrite], appender: Appender) -> Answers:
         """As `_write`, but the state is up to date already, and the clock is not checked."""
         batch = self._decide(writes)
         try:

@@ -52,6 +52,11 @@ class ChainCheck:
         """Whether all lines are checked, and intact."""
         return self._done.is_set()
 
+    @property
+    def left(self) -> int:
+        """The number of lines that are still to be checked."""
+        return self.upto - self.position
+
     def require_done(self) -> None:
         """Raise `LogNotChecked` unless the check is done."""
         if not self.is_done:

@@ -12,8 +12,9 @@ from eventapi.journal.journal import Journal
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.ratelimit.storage import RateLimitStorage
 from eventapi.security.passwords import Passwords
+from eventapi.tasks.chain_check import ChainCheck
 from eventapi.tasks.signing_check import SigningCheck
-from eventapi.telemetry.metrics.meters import Sample
+from eventapi.telemetry.metrics.gauges import Sample
 from events.errors import EventapiError
 from events.log.port import EventLog
 
@@ -39,8 +40,10 @@ class WorkerStats(msgspec.Struct, frozen=True):
     passwords: Passwords
     counts: RateLimitStorage
     signing: SigningCheck
+    chain_check: ChainCheck
     disk_free: Callable[[], int | None]
     follower_lags: Callable[[], Mapping[str, int]]
+    delayed_mails: Callable[[], int]
     witnesses: Cosignatures | None = None
 
     async def sample(self) -> Sample:
@@ -63,12 +66,14 @@ class WorkerStats(msgspec.Struct, frozen=True):
             streams=self.feed.followers.total(),
             disk_free=self.disk_free(),
             redis_ok=None if redis is None else redis == "ok",
+            unchecked=self.chain_check.left,
             signing_ok=self.signing.is_ok is not False,
             clock_drift=self.journal.clock.drift,
             clock_refuses=self.journal.clock.refuses,
             failed_projections=len(self.journal.failed_projections),
             disabled_webhooks=given_up,
             follower_lags=self.follower_lags(),
+            delayed_mails=self.delayed_mails(),
             witness_times={} if self.witnesses is None else self.witnesses.times,
             cosigned_at=None if self.witnesses is None else self.witnesses.cosigned_at,
         )

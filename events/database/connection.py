@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy
-from sqlalchemy import Table, text
+from sqlalchemy import ExceptionContext, Table, event, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.database.drivers import COMMIT_SECONDS, CONNECT_SECONDS, parse_url
 from events.database.durability import check_commits_are_durable
-from events.database.failures import ERRORS, reason_of
+from events.database.failures import (
+    ERRORS,
+    NOT_READY_CODES,
+    has_code,
+    is_conflict,
+    reason_of,
+    translate_conflicts,
+)
 from events.database.hosts import Check, Hosts
 from events.database.pooler import check_connection_is_own, refusal_of_pooler
 from events.database.tables import HEAD, KEYS, create_tables
@@ -30,17 +37,22 @@ from events.messages.server_log import DATABASE_AWAITED, NOT_VACUUMED
 
 logger = logging.getLogger("events.database")
 
+_Result = TypeVar("_Result")
+
 _RECYCLE_SECONDS: Final = 1800
 """The age at which a connection is replaced: a firewall may drop an older one without notice."""
 
 _RETRY_SECONDS: Final = 0.25
+
+_CONFLICT_SECONDS: Final = 5.0
+"""How long a transaction is repeated that others make fail."""
 
 
 class Database:
     """Connections to one database; use `open` to make them.
 
     Reads use ``reading``, where every statement is a transaction of its own and sees everything
-    that is committed. Writes use `transaction`.
+    that is committed. Writes use `write`.
     """
 
     def __init__(self, url: str, *, writable: bool = True) -> None:
@@ -51,22 +63,23 @@ class Database:
         parsed, arguments = parse_url(url, writable=writable)
         self._address, _, _ = mask_url(url).partition("?")
         self.is_postgresql = parsed.get_backend_name() == "postgresql"
-        self._hosts = Hosts(split_hosts(url)[1], arguments)
+        self._hosts = Hosts(split_hosts(url)[1], arguments, is_postgresql=self.is_postgresql)
         common: dict[str, Any] = {
+            "async_creator": self._hosts.connect,
             "pool_pre_ping": not self.is_postgresql,
+            # asyncmy would send a second ROLLBACK, and log a traceback if the server is gone.
+            "pool_reset_on_return": "rollback" if self.is_postgresql else None,
             "pool_recycle": _RECYCLE_SECONDS,
             "pool_timeout": CONNECT_SECONDS,
         }
-        if self.is_postgresql:
-            common["async_creator"] = self._hosts.connect
-        else:
-            common["connect_args"] = arguments
         self.reading: AsyncEngine = create_async_engine(
             parsed, isolation_level="AUTOCOMMIT", **common
         )
         self.writing: AsyncEngine = create_async_engine(
             parsed, isolation_level="READ COMMITTED", **common
         )
+        for engine in (self.reading, self.writing):
+            event.listen(engine.sync_engine, "handle_error", _leave_node_that_is_not_ready)
         self.current_transaction: AsyncConnection | None = None
         """The transaction under the log's lock, which other writes of this process join."""
         self.vacuum_until = 0.0
@@ -145,14 +158,25 @@ class Database:
         """Create the missing tables, and begin an empty log if there is none."""
         await create_tables(self.writing)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Yield the current transaction, or a new one that is committed at the end."""
-        if self.current_transaction is not None:
-            yield self.current_transaction
-            return
-        async with self.writing.begin() as connection:
-            yield connection
+    async def write(
+        self, work: Callable[[AsyncConnection], Awaitable[_Result]], *, joins: bool = False
+    ) -> _Result:
+        """Execute statements in a transaction, and again if another one was first.
+
+        With ``joins`` they belong to the current transaction, if there is one. Only the caller can
+        repeat that, so then a conflict raises `LogConflict`.
+        """
+        if joins and self.current_transaction is not None:
+            with translate_conflicts():
+                return await work(self.current_transaction)
+        deadline = asyncio.get_running_loop().time() + _CONFLICT_SECONDS
+        while True:
+            try:
+                async with self.writing.begin() as connection:
+                    return await work(connection)
+            except ERRORS as error:
+                if not is_conflict(error) or asyncio.get_running_loop().time() >= deadline:
+                    raise
 
     async def insert_missing(
         self, connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
@@ -225,3 +249,9 @@ class Database:
         """Close all connections."""
         for engine in (self.reading, self.writing):
             await engine.dispose()
+
+
+def _leave_node_that_is_not_ready(context: ExceptionContext) -> None:
+    """Close connections to a node of Galera that refuses all statements."""
+    if has_code(context.sqlalchemy_exception or Exception(), NOT_READY_CODES):
+        context.is_disconnect = True

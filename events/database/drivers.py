@@ -6,6 +6,7 @@ import ssl
 from typing import Any, Final
 
 import sqlalchemy
+from asyncmy.constants import CLIENT
 
 from events.database.urls import READ_WRITE, database_fault, split_hosts
 from events.errors import ConfigurationError
@@ -42,7 +43,7 @@ _DRIVERS: Final = {
 def parse_url(url: str, *, writable: bool = True) -> tuple[sqlalchemy.URL, dict[str, Any]]:
     """Return SQLAlchemy's URL and the driver's arguments; raises `ConfigurationError`.
 
-    The URL has the first of several hosts alone, and the arguments of asyncpg have none. With
+    The URL has the first of several hosts alone, and the arguments have none. With
     ``writable``, or if the address demands it, the arguments accept no PostgreSQL that refuses
     writes.
     """
@@ -53,7 +54,8 @@ def parse_url(url: str, *, writable: bool = True) -> tuple[sqlalchemy.URL, dict[
     query = parsed.query
     parsed = parsed.set(drivername=_DRIVERS[parsed.drivername], query={})
     if parsed.get_backend_name() != "postgresql":
-        return parsed, _asyncmy_arguments(has_tls=query.get("ssl") == "true")
+        login = {"user": parsed.username, "password": parsed.password or "", "db": parsed.database}
+        return parsed, login | _asyncmy_arguments(has_tls=query.get("ssl") == "true")
     is_writable = writable or len(hosts) > 1 or "target_session_attrs" in query
     login = {"user": parsed.username, "password": parsed.password, "database": parsed.database}
     return parsed, login | _asyncpg_arguments(query.get("sslmode"), is_writable=is_writable)
@@ -77,6 +79,8 @@ def _asyncpg_arguments(sslmode: object, *, is_writable: bool) -> dict[str, Any]:
 
 def _asyncmy_arguments(*, has_tls: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
+        # An UPDATE returns the number of rows that it found, as in PostgreSQL.
+        "client_flag": CLIENT.FOUND_ROWS,
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": STATEMENT_SECONDS,
         # net_read_timeout covers a client that was stopped in the middle of a statement.

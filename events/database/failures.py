@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from events.errors import EventapiError, StorageFull
+from events.errors import EventapiError, LogConflict, StorageFull
 
 ERRORS: Final[tuple[type[Exception], ...]] = (
     SQLAlchemyError,
@@ -28,6 +28,13 @@ _DISK_FULL_CODES: Final = ("53100", 1021, 1114)
 _LOCK_TIMEOUT_CODES: Final = ("55P03", 1205)
 """PostgreSQL's lock_not_available; MySQL's ER_LOCK_WAIT_TIMEOUT."""
 
+_CONFLICT_CODES: Final = ("40001", "40P01", 1020, 1213)
+"""PostgreSQL's serialization_failure and deadlock_detected; MySQL's ER_CHECKREAD and
+ER_LOCK_DEADLOCK, which is also Galera's answer if another node has changed the same rows."""
+
+NOT_READY_CODES: Final = (1047,)
+"""ER_UNKNOWN_COM_ERROR: a node of Galera is not in the primary component, or has not all data."""
+
 _NO_TLS: Final = re.compile(r"\[SSL: (?!CERTIFICATE_|\w*ALERT_|UNSUPPORTED_PROTOCOL)")
 """How asyncmy reports an answer that is not TLS; an alert or a refused certificate is TLS."""
 
@@ -38,14 +45,33 @@ def translate_errors(unavailable: Callable[[str], EventapiError], what: str) -> 
     try:
         yield
     except ERRORS as error:
-        if _has_code(error, _DISK_FULL_CODES):
+        if has_code(error, _DISK_FULL_CODES):
             raise StorageFull(f"no room for {what}: {reason_of(error)}") from error
         raise unavailable(f"{what} cannot be reached: {reason_of(error)}") from error
 
 
+@contextmanager
+def translate_conflicts() -> Iterator[None]:
+    """Raise `LogConflict` if a transaction was surely refused because of another."""
+    try:
+        yield
+    except ERRORS as error:
+        if is_conflict(error):
+            raise LogConflict(f"another transaction was first: {reason_of(error)}") from error
+        raise
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether a transaction was refused because of another one, and can be done again.
+
+    This is certain, even if COMMIT raised the error.
+    """
+    return has_code(error, _CONFLICT_CODES)
+
+
 def is_lock_timeout(error: BaseException) -> bool:
     """Whether a statement failed because a lock was not free in time."""
-    return _has_code(error, _LOCK_TIMEOUT_CODES)
+    return has_code(error, _LOCK_TIMEOUT_CODES)
 
 
 def reason_of(error: BaseException) -> str:
@@ -59,7 +85,8 @@ def reason_of(error: BaseException) -> str:
     return first.rpartition("'>: ")[2] or type(reason).__name__
 
 
-def _has_code(error: BaseException, codes: tuple[object, ...]) -> bool:
+def has_code(error: BaseException, codes: tuple[object, ...]) -> bool:
+    """Whether an error of a database has one of these codes."""
     original = error.orig if isinstance(error, DBAPIError) else None
     found = (getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1])
     return any(code in codes for code in found)

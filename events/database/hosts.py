@@ -1,4 +1,4 @@
-"""Connect to the first host of a PostgreSQL address that can be used.
+"""Connect to the first host of an address that can be used.
 
 asyncpg also takes several hosts, but one time limit for all of them: a host that drops packets
 would use it up, and the hosts after it would never be tried.
@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+import asyncmy
 import asyncpg
+from asyncmy.errors import MySQLError
 
 from events.database.drivers import CONNECT_SECONDS
 from events.database.failures import ERRORS, reason_of
+from events.database.galera import prepare_session
 from events.database.urls import Host
 from events.errors import MissingEvents
 
@@ -22,8 +25,9 @@ Check = Callable[["asyncpg.Connection[Any]"], Awaitable[None]]
 """Raises an error of `ERRORS`, or `MissingEvents`, if a host must not be used."""
 
 
+_MYSQL_PORT: Final = 3306
 _READ_ONLY: Final = "it refuses writes: it is a standby, or default_transaction_read_only is on"
-_UNUSABLE: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
+_UNUSABLE: Final[tuple[type[Exception], ...]] = (*ERRORS, MySQLError, MissingEvents)
 
 
 class LostEvents(ConnectionError):
@@ -46,12 +50,15 @@ def translate_lost_events() -> Iterator[None]:
 class Hosts:
     """The hosts of an address, in the order in which they are tried."""
 
-    def __init__(self, hosts: Sequence[Host], arguments: dict[str, Any]) -> None:
+    def __init__(
+        self, hosts: Sequence[Host], arguments: dict[str, Any], *, is_postgresql: bool
+    ) -> None:
         self._hosts = list(hosts)
         self._arguments = arguments
+        self._connect_once = self._connect_postgresql if is_postgresql else self._connect_mysql
         self.check: Check | None = None
 
-    async def connect(self) -> asyncpg.Connection[Any]:
+    async def connect(self) -> Any:
         """Connect to the first host that can be used.
 
         The last one that was used is tried first, so an old primary that returns gets no
@@ -70,12 +77,21 @@ class Hosts:
             return connection
         raise _error_of(errors)
 
-    async def _connect_to(self, host: Host) -> asyncpg.Connection[Any]:
+    async def _connect_to(self, host: Host) -> Any:
         async with asyncio.timeout(CONNECT_SECONDS):
-            return await self._connect_and_check(host)
+            return await self._connect_once(*host)
 
-    async def _connect_and_check(self, host: Host) -> asyncpg.Connection[Any]:
-        name, port = host
+    async def _connect_mysql(self, name: str, port: int | None) -> Any:
+        place = {"host": name or "localhost", "port": port or _MYSQL_PORT}
+        connection = await asyncmy.connect(**place, **self._arguments)
+        try:
+            await prepare_session(connection, must_be_node=len(self._hosts) > 1)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _connect_postgresql(self, name: str, port: int | None) -> asyncpg.Connection[Any]:
         try:
             connection = await asyncpg.connect(host=name or None, port=port, **self._arguments)
         except asyncpg.TargetServerAttributeNotMatched:

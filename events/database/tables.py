@@ -12,6 +12,7 @@ from sqlalchemy.dialects.mysql import BINARY
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from events.database.failures import is_conflict
 from events.record import GENESIS
 
 _CREATE_ATTEMPTS: Final = 5
@@ -118,7 +119,11 @@ async def create_tables(engine: AsyncEngine) -> None:
             break
         await asyncio.sleep(_CREATE_RETRY_SECONDS)
     for table, row in _FIRST_ROWS:
-        with suppress(IntegrityError):  # Another process has just inserted it.
+        try:
             async with engine.begin() as connection:
                 if (await connection.execute(sqlalchemy.select(table.c.id))).first() is None:
                     await connection.execute(table.insert().values(**row))
+        except DBAPIError as error:
+            if not (isinstance(error, IntegrityError) or is_conflict(error)):
+                raise
+            # Another process has just inserted it.

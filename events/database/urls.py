@@ -22,7 +22,7 @@ _DATABASE: Final = re.compile(
 
 _RULE: Final = (
     "an address of a database is postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; "
-    "PostgreSQL may have several: HOST:PORT,HOST:PORT; in a password write @ as %40, / as %2F, "
+    "it may have several hosts: HOST:PORT,HOST:PORT; in a password write @ as %40, / as %2F, "
     "# as %23, ? as %3F and % as %25"
 )
 _LAST_PORT: Final = 65_535
@@ -83,8 +83,6 @@ def database_fault(url: str) -> str | None:
     ):
         return _RULE
     is_postgresql = found["scheme"].startswith("postgres")
-    if len(hosts) > 1 and not is_postgresql:
-        return "only a postgresql:// address may have several hosts"
     options = parse_qsl(found["query"] or "", keep_blank_values=True)
     return _postgresql_fault(options) if is_postgresql else _mysql_fault(options)
 

@@ -141,6 +141,11 @@ LOG_UNAVAILABLE: Final = Message(
     "repeat it; if it fails again, find the process that holds the lock: "
     "fuser -v DATA/events.jsonl.lock",
 )
+LOG_CONFLICT: Final = Message(
+    "other appenders were first, again and again, until the time was over",
+    _REFUSED,
+    "repeat it; if it fails often, let fewer nodes of the Galera cluster write",
+)
 POSITION_NOT_REACHED: Final = Message(
     "a client asks for a position that the log has not reached",
     _REFUSED,

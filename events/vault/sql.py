@@ -45,9 +45,7 @@ class SqlVault:
 
     async def put(self, keys: Mapping[str, bytes]) -> None:
         with _translate_errors():
-            async with self._database.transaction() as connection:
-                for chunk in _chunks(keys):
-                    await self._put(connection, {subject: keys[subject] for subject in chunk})
+            await self._database.write(lambda connection: self._put(connection, keys), joins=True)
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -67,12 +65,16 @@ class SqlVault:
         if not subjects:
             return
         with _translate_errors():
-            async with self._database.transaction() as connection:
-                for chunk in _chunks(subjects):
-                    await self._destroy(connection, chunk)
+            await self._database.write(
+                lambda connection: self._destroy(connection, subjects), joins=True
+            )
         await self._vacuum()
 
-    async def _destroy(self, connection: AsyncConnection, subjects: list[str]) -> None:
+    async def _destroy(self, connection: AsyncConnection, subjects: Collection[str]) -> None:
+        for chunk in _chunks(subjects):
+            await self._destroy_chunk(connection, chunk)
+
+    async def _destroy_chunk(self, connection: AsyncConnection, subjects: list[str]) -> None:
         alive = _ALIVE.where(KEYS.c.subject.in_(subjects)).with_for_update()
         found = {row.subject: fingerprint(row.key) for row in await connection.execute(alive)}
         erased = select(TOMBSTONES.c.subject).where(TOMBSTONES.c.subject.in_(subjects))
@@ -95,16 +97,22 @@ class SqlVault:
 
     async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
         with _translate_errors():
-            async with self._database.transaction() as connection:
-                for chunk in _chunks(tombstones):
-                    rows = [(name, one) for name in chunk for one in tombstones[name]]
-                    await self._add_tombstones(connection, rows)
-                    alive = _ALIVE.where(KEYS.c.subject.in_(chunk)).with_for_update()
-                    found = [(row.subject, row.key) for row in await connection.execute(alive)]
-                    gone = [name for name, key in found if fingerprint(key) in tombstones[name]]
-                    if gone:
-                        await connection.execute(_overwrite(gone))
+            await self._database.write(
+                lambda connection: self._copy_tombstones(connection, tombstones), joins=True
+            )
         await self._vacuum()
+
+    async def _copy_tombstones(
+        self, connection: AsyncConnection, tombstones: Mapping[str, Collection[bytes]]
+    ) -> None:
+        for chunk in _chunks(tombstones):
+            rows = [(name, one) for name in chunk for one in tombstones[name]]
+            await self._add_tombstones(connection, rows)
+            alive = _ALIVE.where(KEYS.c.subject.in_(chunk)).with_for_update()
+            found = [(row.subject, row.key) for row in await connection.execute(alive)]
+            gone = [name for name, key in found if fingerprint(key) in tombstones[name]]
+            if gone:
+                await connection.execute(_overwrite(gone))
 
     async def _add_tombstones(
         self, connection: AsyncConnection, rows: list[tuple[str, bytes]]
@@ -119,12 +127,16 @@ class SqlVault:
                 await self._database.vacuum()
 
     async def _put(self, connection: AsyncConnection, keys: Mapping[str, bytes]) -> None:
+        for chunk in _chunks(keys):
+            await self._put_chunk(connection, {subject: keys[subject] for subject in chunk})
+
+    async def _put_chunk(self, connection: AsyncConnection, keys: Mapping[str, bytes]) -> None:
         same = select(KEYS).where(KEYS.c.subject.in_(list(keys)))
         existing = {row.subject: row.key for row in await connection.execute(same)}
         # A zeroed row of an earlier version is a tombstone, and must not be lost.
         zeroed = [subject for subject, key in existing.items() if key == _DESTROYED]
         if zeroed:
-            await self._destroy(connection, zeroed)
+            await self._destroy_chunk(connection, zeroed)
         old = [{"of": subject, "by": keys[subject]} for subject in existing]
         new = [{"subject": name, "key": keys[name]} for name in keys.keys() - existing.keys()]
         if old:

@@ -16,7 +16,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full
+from eventapi.telemetry.metrics.gauges import Sample
+from eventapi.telemetry.metrics.meters import Meters, meters_unless_full
 from tests.end_to_end.server import Server, by_serve
 from tests.eventapi.telemetry.metrics.reading import Page
 from tests.servers.serving import serving

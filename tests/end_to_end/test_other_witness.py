@@ -1,13 +1,13 @@
 """A witness of another project, aics-witness, cosigns a log.
 
-It needs Python 3.12, so it is not installed with the other packages: ``pipx install aics-witness``.
+``make test-long`` installs it.
 """
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,11 +22,7 @@ from tests.eventapi.followers.following import until
 from tests.eventapi.witnesses.process import Instance
 from tests.events.transparency.test_tree import LongLog
 
-PROGRAM = "aics-witness"
-
-pytestmark = pytest.mark.skipif(
-    shutil.which(PROGRAM) is None, reason=f"{PROGRAM} is absent: pipx install {PROGRAM}"
-)
+PROGRAM = Path(sys.executable).with_name("aics-witness")
 
 
 class OtherWitness:
@@ -41,12 +37,12 @@ class OtherWitness:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, command: str, *arguments: str) -> str:
-        line = [PROGRAM, command, "--config", str(self._config), *arguments]
+        line = [str(PROGRAM), command, "--config", str(self._config), *arguments]
         return subprocess.run(line, capture_output=True, text=True, check=True).stdout
 
     def start(self) -> None:
         listen = f"127.0.0.1:{self._port}"
-        line = [PROGRAM, "serve", "--config", str(self._config), "--listen", listen]
+        line = [str(PROGRAM), "serve", "--config", str(self._config), "--listen", listen]
         self._process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
         wait_until(self._answers)
 

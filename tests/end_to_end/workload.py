@@ -47,7 +47,8 @@ class Account(msgspec.Struct):
 
     def update(self, operation: Operation) -> None:
         """Update the known versions from a finished operation."""
-        if operation.kind is Kind.DELETE and operation.succeeded:
+        is_deleted = operation.kind is Kind.DELETE and operation.succeeded
+        if is_deleted or operation.status == 404:  # An answer from before may have put it back.
             self.items.pop(operation.item, None)
         elif operation.version:
             self.items[operation.item] = max(operation.version, self.items.get(operation.item, 0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sql import SqlVault
 from events.vault.sqlite import SqliteVault
+from tests.servers.galera import Cluster
 
 
 class Store(Protocol):
@@ -133,6 +135,22 @@ class Rows:
         return _OwnVault(await Database.open(self.url))
 
 
+class Nodes(Rows):
+    """Tables of a Galera cluster; each log and vault is opened at the next node."""
+
+    def __init__(self, urls: Sequence[str], directory: Path) -> None:
+        super().__init__(urls[0], directory)
+        self._urls = cycle(urls)
+
+    async def open_log(self) -> EventLog:
+        self.url = next(self._urls)
+        return await super().open_log()
+
+    async def open_vault(self) -> Vault:
+        self.url = next(self._urls)
+        return await super().open_vault()
+
+
 KINDS = ("memory", "files", "reader", "postgresql", "mariadb")
 SERVERLESS, DATABASES = KINDS[:3], KINDS[3:]
 
@@ -141,6 +159,10 @@ def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Sto
     """Make an empty store of a kind; a database server starts at its first use."""
     if kind in {"postgresql", "mariadb"}:
         return Rows(request.getfixturevalue(kind).new_database(), directory)
+    if kind == "galera":
+        cluster: Cluster = request.getfixturevalue(kind)
+        database = cluster.new_database()
+        return Nodes([node.url_of(database) for node in cluster.nodes], directory)
     without_server: dict[str, Callable[[], Store]] = {
         "memory": Memory,
         "files": partial(Files, directory),

@@ -48,9 +48,7 @@ class MariaDB(Service):
 
     def prepare(self) -> None:
         """Create the system tables, and a script that creates user and database."""
-        access = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        program = self.executable("mariadb-install-db")
-        self.run([program, "--no-defaults", *self._settings, *access])
+        self.create_data()
         (self.folder / "init.sql").write_text(
             f"CREATE DATABASE IF NOT EXISTS {USER};\n"
             f"CREATE USER IF NOT EXISTS {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
@@ -60,6 +58,12 @@ class MariaDB(Service):
         for name, file in zip(_TLS, self._certificate or (), strict=False):
             shutil.copyfile(file, self.folder / name)
             (self.folder / name).chmod(0o644)
+
+    def create_data(self) -> None:
+        """Create the data directory with its system tables."""
+        access = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        program = self.executable("mariadb-install-db")
+        self.run([program, "--no-defaults", *self._settings, *access])
 
     def command(self) -> Sequence[str | Path]:
         """The server with its default durability settings."""

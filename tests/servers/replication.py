@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.end_to_end.server import START_SECONDS
 from tests.servers.postgresql import PASSWORD, USER, PostgreSQL
-from tests.servers.service import descendants
+from tests.servers.service import Service, descendants
 
 _PAUSE_SECONDS = 0.01
 
@@ -102,7 +102,7 @@ class Pair:
             time.sleep(_PAUSE_SECONDS)
 
 
-def freeze(server: PostgreSQL, *, is_frozen: bool = True) -> None:
+def freeze(server: Service, *, is_frozen: bool = True) -> None:
     """Stop all processes of a server, which is then silent; or continue them."""
     for pid in (server.pid, *descendants(server.pid)):
         with suppress(ProcessLookupError):  # That of a connection, which may end meanwhile.

@@ -12,7 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from eventapi.telemetry.metrics.meters import Meters, Sample
+from eventapi.telemetry.metrics.gauges import Sample
+from eventapi.telemetry.metrics.meters import Meters
 
 TEXT: Final = CONTENT_TYPE_PLAIN_0_0_4
 OPENMETRICS: Final = openmetrics.CONTENT_TYPE_LATEST

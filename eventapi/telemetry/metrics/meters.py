@@ -10,17 +10,15 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import msgspec
-
 from eventapi.journal.instrumentation import Instrumentation
-from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.store import Gauge, Histogram, MetricsStore, current_instance
+from eventapi.telemetry.metrics.gauges import MAX_WEBHOOK_LABELS, Gauges, Sample
+from eventapi.telemetry.metrics.store import Histogram, MetricsStore, current_instance
 from events.errors import LogFenced, StorageFull
 from events.messages.server_log import NO_METRICS
 
@@ -32,9 +30,6 @@ NO_ROUTE: Final = "none"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD: Final = "other"
 """The method label of any other request."""
-
-MAX_WEBHOOK_LABELS: Final = 1_000
-"""Webhooks with a higher number are counted together."""
 
 _DURATION_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -57,27 +52,6 @@ _LOGIN_PROBLEMS: Final = {
 """The outcome of a login by the problem; others are ``malformed`` below 500, else ``failed``."""
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """The gauges of a worker at one moment; see `Meters.sample`."""
-
-    position: int
-    lag: int
-    queued: int
-    passwords: int
-    sessions: int | None
-    streams: int
-    disk_free: int | None
-    redis_ok: bool | None
-    signing_ok: bool = True
-    clock_drift: float = 0.0
-    clock_refuses: bool = False
-    failed_projections: int = 0
-    disabled_webhooks: int = 0
-    follower_lags: Mapping[str, int] = {}
-    witness_times: Mapping[str, float] = {}
-    cosigned_at: float | None = None
-
-
 class Meters(Instrumentation):
     """The metrics of one worker."""
 
@@ -90,7 +64,6 @@ class Meters(Instrumentation):
         labels = {"version": version, "python": platform.python_version()}
         about = "The version of eventapi and of the Python it runs on; always 1."
         store.gauge("eventapi_build_info", about, "max", labels).set(1)
-        self._serving = store.gauge("eventapi_workers", "Workers that serve.", "sum")
         store.counter("eventapi_worker_starts_total", "Workers that have started.").add()
         # Create every label value at start, or Prometheus misses the first increment.
         self._logins = {
@@ -111,7 +84,7 @@ class Meters(Instrumentation):
         }
         self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
         self._create_journal_metrics(store)
-        self._create_gauges(store)
+        self._gauges = Gauges(store)
 
     def _create_journal_metrics(self, store: MetricsStore) -> None:
         self._writes = store.histogram(
@@ -143,53 +116,6 @@ class Meters(Instrumentation):
             )
             for reason in ("full", "fenced", "unavailable")
         }
-
-    def _create_gauges(self, store: MetricsStore) -> None:
-        gauge = store.gauge
-        self._position = gauge("eventapi_log_position", "The position of the last event.", "max")
-        self._lag = gauge(
-            "eventapi_projection_lag_events",
-            "Events that the slowest worker has not folded in, although it tried.",
-            "max",
-        )
-        self._queued = gauge("eventapi_journal_queue_length", "Writes that wait.", "sum")
-        self._passwords = gauge(
-            "eventapi_password_queue_length", "Passwords being hashed, or waiting for it.", "sum"
-        )
-        self._sessions = gauge("eventapi_sessions", "Sessions that go on.", "mostrecent")
-        self._signing = gauge(
-            "eventapi_log_signing_up",
-            "Whether the log continues its newest checkpoint, and is signed.",
-            "min",
-        )
-        self._streams = gauge("eventapi_streams", "Streams of events that are open.", "sum")
-        self._clock_drift = gauge(
-            "eventapi_clock_drift_seconds",
-            "How far the log's clock is ahead of this machine's; negative after a jump forward.",
-            "max",
-        )
-        self._clock_refuses = gauge(
-            "eventapi_clock_refuses_writes",
-            "Whether writes are refused because the clock of this machine cannot be right.",
-            "max",
-        )
-
-        self._failed_projections = gauge(
-            "eventapi_projections_failed",
-            "Projections of the application that an exception stopped.",
-            "max",
-        )
-        self._disabled_webhooks = gauge(
-            "eventapi_webhooks_disabled",
-            "Webhooks that the server disabled, because their receivers failed or are gone.",
-            "max",
-        )
-        self._follower_lags = {"mail": self._follower_lag("mail")}
-
-    def _follower_lag(self, follower: str) -> Gauge:
-        about = "Events that a follower of the log has not completed."
-        labels = {"follower": follower}
-        return self.store.gauge("eventapi_follower_lag_events", about, "max", labels)
 
     # Requests
 
@@ -292,53 +218,10 @@ class Meters(Instrumentation):
 
     def sample(self, now: Sample) -> None:
         """Set the gauges of this worker, which serves by then, and of its process."""
-        self._serving.set(1)
-        self._position.set(now.position)
-        self._lag.set(now.lag)
-        self._queued.set(now.queued)
-        self._passwords.set(now.passwords)
-        if now.sessions is not None:
-            self._sessions.set(now.sessions)
-        self._streams.set(now.streams)
-        self._clock_drift.set(now.clock_drift)
-        self._clock_refuses.set(now.clock_refuses)
-        self._failed_projections.set(now.failed_projections)
-        self._disabled_webhooks.set(now.disabled_webhooks)
-        for follower in now.follower_lags.keys() - self._follower_lags.keys():
-            if len(self._follower_lags) <= MAX_WEBHOOK_LABELS:
-                self._follower_lags[follower] = self._follower_lag(follower)
-        for follower, gauge in self._follower_lags.items():
-            gauge.set(now.follower_lags.get(follower, 0))
-        if now.disk_free is not None:
-            self.store.gauge("eventapi_disk_free_bytes", "Room on the disk of the log.", "min").set(
-                now.disk_free
-            )
-        if now.redis_ok is not None:
-            self.store.gauge(
-                "eventapi_redis_up",
-                "Whether Redis counts for every worker, where it is set.",
-                "min",
-            ).set(now.redis_ok)
-        self._signing.set(now.signing_ok)
-        for name, seconds in now.witness_times.items():
-            about = "The time of the newest cosignature of a witness, 0 if there is none."
-            labels = {"witness": name}
-            self.store.gauge(
-                "eventapi_witness_cosigned_timestamp_seconds", about, "max", labels
-            ).set(seconds)
-        if now.cosigned_at is not None:
-            about = "The last time for which enough witnesses vouch, 0 if there is none."
-            self.store.gauge("eventapi_log_cosigned_timestamp_seconds", about, "max").set(
-                now.cosigned_at
-            )
+        self._gauges.set(now)
         spent = time.process_time()
         self._cpu.add(spent - self._cpu_counted)
         self._cpu_counted = spent
-        memory = resident_bytes()
-        if memory is not None:
-            about = "Memory of all processes of the server: workers, supervisor, snapshot."
-            # Each worker reports the sum of all.
-            self.store.gauge("process_resident_memory_bytes", about, "mostrecent").set(memory)
 
 
 class _Timer:

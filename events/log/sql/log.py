@@ -12,9 +12,9 @@ commits, on PostgreSQL as on MySQL, and every readable line is durable.
 2. The commit index outlives the server. A database without the line at its position has lost
    acknowledged events, by a fail-over or an old backup: then it counts as unreachable. This is
    checked before the commit index follows, and on each new connection to PostgreSQL.
-3. If the connection is lost during COMMIT, the outcome is unknown. Then the row is locked once
-   more: the lock waits for the end of the lost transaction, and the rows show its outcome. A
-   synchronous standby may lack them until another COMMIT, which waits for it, succeeds.
+3. If the connection is lost during COMMIT, the outcome is unknown, and `events.log.sql.outcome`
+   finds it out. If the database refuses the transaction because another one was first, which
+   Galera does at COMMIT, nothing was written: `LogConflict`.
 4. While the database is unreachable, `position` does not change and reads fail at once, so requests
    are answered from memory; `lost_for` reports it. An append waits for a database that restarts.
 """
@@ -36,11 +36,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database.connection import Database
 from events.database.drivers import CONNECT_SECONDS
-from events.database.failures import ERRORS, is_lock_timeout, reason_of, translate_errors
+from events.database.failures import (
+    ERRORS,
+    is_conflict,
+    is_lock_timeout,
+    reason_of,
+    translate_conflicts,
+    translate_errors,
+)
 from events.database.hosts import LostEvents, translate_lost_events
 from events.errors import (
     ConfigurationError,
     EventapiError,
+    LogConflict,
     LogFenced,
     LogUnavailable,
     LogUnreachable,
@@ -52,6 +60,7 @@ from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_p
 from events.log.locking import acquire_within
 from events.log.port import Head
 from events.log.sql.continuity import check_continues, check_server
+from events.log.sql.outcome import is_committed
 from events.log.sql.rows import (
     CHANNEL,
     LINES_PER_SELECT,
@@ -62,7 +71,7 @@ from events.log.sql.rows import (
     schema_of,
     select_lines,
 )
-from events.messages.errors import COMMIT_UNKNOWN, FILE_GONE
+from events.messages.errors import FILE_GONE
 from events.messages.message import Message
 from events.messages.server_log import (
     COMMIT_ANSWER_LOST,
@@ -80,9 +89,6 @@ _POLL_SECONDS: Final = 0.02
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LONGEST_RETRY_SECONDS: Final = 1.0
 """The pause before a lost database is tried again, which doubles from the first to the longest."""
-
-_RESOLVE_SECONDS: Final = 10.0
-"""How long to try to find out the outcome of a COMMIT."""
 
 _DISCONNECT_ERRORS: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
 _UNREACHABLE: Final = "the database of the log cannot be reached"
@@ -194,7 +200,7 @@ class SqlLog:
                 yield self
                 if self.database.current_transaction is not None:
                     # Commit even without an append, because the vault may have stored keys.
-                    with translate_errors(LogUnavailable, "the log"):
+                    with translate_errors(LogUnavailable, "the log"), translate_conflicts():
                         await self.database.commit(connection)
             finally:
                 self._connection = self.database.current_transaction = None
@@ -222,7 +228,7 @@ class SqlLog:
             except ERRORS as error:
                 await _release(connection)
                 is_over = time.monotonic() + pause >= deadline
-                if is_lock_timeout(error):
+                if is_lock_timeout(error) or is_conflict(error):
                     if is_over:
                         raise LogUnavailable(f"the log was not free within {timeout} s") from None
                     continue
@@ -267,12 +273,12 @@ class SqlLog:
 
     async def _write(self, connection: AsyncConnection, lines: Sequence[bytes], head: Head) -> None:
         """Insert the lines, update the head row and commit; raises as `append` does."""
-        with translate_errors(LogUnavailable, "the log"):
+        with translate_errors(LogUnavailable, "the log"), translate_conflicts():
             if self.database.current_transaction is None:  # The last commit released the lock.
                 before = self.head
                 await self._lock(connection)
                 if self.head != before:
-                    raise LogUnavailable("another process appended between two batches")
+                    raise LogConflict("another process appended between two batches")
             is_committing = False
             try:
                 await insert_lines(
@@ -282,29 +288,12 @@ class SqlLog:
                 await self.database.commit(connection)
             except ERRORS as error:
                 await _release(connection, is_over=False)
-                if not is_committing or not await self._is_committed(head):
+                is_refused = not is_committing or is_conflict(error)
+                if is_refused or not await is_committed(self.database, head):
                     raise
                 logger.warning(COMMIT_ANSWER_LOST.fill(reason=reason_of(error)))
             finally:
                 self.database.current_transaction = None
-
-    async def _is_committed(self, head: Head) -> bool:
-        """Whether a transaction of unknown outcome was committed; see 3 above."""
-        deadline = time.monotonic() + _RESOLVE_SECONDS
-        while time.monotonic() < deadline:
-            with suppress(*ERRORS):
-                async with (
-                    asyncio.timeout(deadline - time.monotonic()),
-                    self.database.connection() as connection,
-                ):
-                    await head_of(connection, SELECT_HEAD_FOR_UPDATE)
-                    rows = await select_lines(connection, head.position - 1, head.position)
-                    if not any(head.matches(row.line) for row in rows):
-                        return False
-                    await self.database.commit(connection)  # A row lock is a write, too.
-                    return True
-            await asyncio.sleep(_FIRST_RETRY_SECONDS)
-        raise LogUnavailable(COMMIT_UNKNOWN)
 
     # Following
 

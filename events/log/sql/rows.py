@@ -63,6 +63,15 @@ async def insert_lines(
     await connection.execute(_UPDATE_HEAD, end)
 
 
+async def rewrite_head(connection: AsyncConnection, head: Head) -> None:
+    """Write the head row, which must be ``head``, without a change.
+
+    By two updates, because MySQL does not write values that are the same.
+    """
+    for position in (-1, head.position):
+        await connection.execute(_UPDATE_HEAD, {"end": position, "digest": head.hash})
+
+
 def _batches(position: int, lines: Sequence[bytes]) -> Iterator[list[dict[str, Any]]]:
     """Yield rows for the lines from a position on, in batches of `STATEMENT_BYTES`."""
     batch: list[dict[str, Any]] = []

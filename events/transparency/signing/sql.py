@@ -25,7 +25,12 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database.connection import Database
-from events.database.failures import is_lock_timeout, translate_errors
+from events.database.failures import (
+    is_conflict,
+    is_lock_timeout,
+    translate_conflicts,
+    translate_errors,
+)
 from events.database.identity import database_identity, transaction_id
 from events.database.tables import KEYS, SIGNING
 from events.errors import LogUnavailable
@@ -58,7 +63,7 @@ class SqlSigning:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[_Row]:
-        with _translate_errors():
+        with _translate_errors(), translate_conflicts():
             connection = await self._lock_row()
             try:
                 yield _Row(self, connection)
@@ -72,13 +77,15 @@ class SqlSigning:
         """A connection that has locked the row; each attempt waits up to a second."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
-            # Not `transaction`, which would join a batch that is being written.
             connection = await self._database.connection().start()
             try:
                 await connection.execute(_ROW.with_for_update())
             except BaseException as error:
                 await connection.close()
-                if not is_lock_timeout(error) or time.monotonic() >= deadline:
+                if (
+                    not (is_lock_timeout(error) or is_conflict(error))
+                    or time.monotonic() >= deadline
+                ):
                     raise
             else:
                 return connection

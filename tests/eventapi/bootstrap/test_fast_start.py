@@ -137,6 +137,18 @@ def test_health_shows_how_far_the_check_is(
     assert done == {"status": "done", "position": TAKEN, "upto": TAKEN}
 
 
+def test_a_metric_shows_how_much_is_left_of_the_check(
+    written: Written, log: GatedLog, snapshots: Snapshots
+) -> None:
+    with server(written, log, snapshots) as api:
+        api.run(let_others_run())
+        running = api.request("GET", "/metrics").text
+        open_gate(api, log)
+        done = api.request("GET", "/metrics").text
+    assert f"eventapi_log_unchecked_events {TAKEN - CHECKED}.0" in running
+    assert "eventapi_log_unchecked_events 0.0" in done
+
+
 def test_health_shows_no_check_if_the_log_was_checked_before(
     written: Written, log: GatedLog, snapshots: Snapshots, tmp_path: Path
 ) -> None:

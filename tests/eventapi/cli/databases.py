@@ -51,7 +51,7 @@ def change_rows(url: str, statement: sqlalchemy.Executable) -> None:
     """Execute a statement in a database, without the checks of the server."""
 
     async def work(database: Database) -> None:
-        async with database.transaction() as connection:
+        async with database.writing.begin() as connection:
             await connection.execute(statement)
 
     in_database(url, work)

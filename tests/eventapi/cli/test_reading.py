@@ -246,7 +246,7 @@ def test_no_log_is_created_in_a_database_that_lost_one(data: Path, url: str) -> 
 
     async def lose() -> None:
         database = await Database.open(url)
-        async with database.transaction() as connection:
+        async with database.writing.begin() as connection:
             for table in METADATA.tables:
                 await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {table}"))
         await database.close()

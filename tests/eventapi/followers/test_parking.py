@@ -41,15 +41,17 @@ async def test_a_parked_part_holds_up_no_record_and_is_tried_until_it_is_done(
 ) -> None:
     follower, store = Delaying(), MemoryFollowers()
     follower.delayed = {1}
-    async with open_harness(storage) as harness, running(harness, follower, store):
+    async with open_harness(storage) as harness, running(harness, follower, store) as process:
         for name in ("ann", "bob", "cat"):
             await harness.register(name)
         await until(lambda: follower.handled == [1, 2, 3] and len(follower.retries) > 2)
+        assert process.runner.parked == 1
         assert {one.position for one in follower.retries} == {1}
         assert {one.since for one in follower.retries} == {follower.retries[0].since}
         assert [one.attempts for one in follower.retries[:3]] == [1, 2, 3]
         follower.delayed = set()
         await until(lambda: not parked(store))
+        assert process.runner.parked == 0
     assert follower.attempts == [1, 2, 3]
 
 

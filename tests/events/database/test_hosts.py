@@ -18,6 +18,7 @@ from events.database.failures import ERRORS
 from events.errors import ConfigurationError, MissingEvents
 from events.log.sql.log import SqlLog
 from tests.events.log_helpers import append, read_all
+from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.replication import Standby
 from tests.servers.serving import serving
@@ -170,6 +171,13 @@ async def test_every_use_of_a_database_that_lost_events_fails_as_if_it_were_away
 
     await database.require(refuse)
     with pytest.raises(ERRORS, match="position 7"):
-        async with database.transaction():
+        async with database.writing.begin():
             pass
     await database.close()
+
+
+async def test_several_hosts_of_a_mysql_address_must_be_nodes_of_galera(mariadb: MariaDB) -> None:
+    url = mariadb.new_database()
+    with pytest.raises(ConfigurationError, match="it is not a node of Galera"):
+        await Database.open(address(url, mariadb.port, mariadb.port))
+    await (await Database.open(url)).close()

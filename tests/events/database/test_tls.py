@@ -68,7 +68,7 @@ async def _ciphers(cleanup: AsyncExitStack, url: str) -> set[str]:
     """Return the ciphers of the connections for reading and writing."""
     database = await open_database(cleanup, url)
     query = text("SHOW STATUS LIKE 'Ssl_cipher'")
-    async with database.reading.connect() as reading, database.transaction() as writing:
+    async with database.reading.connect() as reading, database.writing.begin() as writing:
         rows = [(await one.execute(query)).one() for one in (reading, writing)]
     return {value for _, value in rows}
 

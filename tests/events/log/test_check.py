@@ -44,7 +44,7 @@ class Case:
         elif isinstance(self._store, Rows):
             changed = EVENTS.update().values(line=bytes(line)).where(EVENTS.c.position == position)
             database = await Database.open(self._store.url)
-            async with database.transaction() as connection:
+            async with database.writing.begin() as connection:
                 await connection.execute(changed)
             await database.close()
         else:

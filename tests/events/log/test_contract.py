@@ -23,9 +23,19 @@ Open = Callable[[], Awaitable[EventLog]]
 """Opens the log of a test once more, as another process would if the adapter supports several."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, "galera"])
 def open_log(request: pytest.FixtureRequest, tmp_path: Path, cleanup: AsyncExitStack) -> Open:
     """A function that opens the log; every opened one is closed when the test ends."""
+    return _opener(request, tmp_path, cleanup)
+
+
+@pytest.fixture(params=KINDS)
+def open_locked(request: pytest.FixtureRequest, tmp_path: Path, cleanup: AsyncExitStack) -> Open:
+    """The same of all adapters but Galera, where a lock excludes only appenders of one node."""
+    return _opener(request, tmp_path, cleanup)
+
+
+def _opener(request: pytest.FixtureRequest, tmp_path: Path, cleanup: AsyncExitStack) -> Open:
     store = new_store(request.param, request, tmp_path)
 
     async def open_once_more() -> EventLog:
@@ -129,8 +139,8 @@ async def test_an_append_of_no_lines_changes_nothing(open_log: Open, count: int)
     assert await read_all(log) == await read_all(await open_log()) == lines
 
 
-async def test_the_lock_excludes_every_other_appender_until_its_timeout(open_log: Open) -> None:
-    log, other = await open_log(), await open_log()
+async def test_the_lock_excludes_every_other_appender_until_its_timeout(open_locked: Open) -> None:
+    log, other = await open_locked(), await open_locked()
     async with log.exclusive(1):
         for waiting in (log, other):
             with pytest.raises(LogUnavailable):
@@ -151,8 +161,10 @@ async def test_the_lock_does_not_block_readers(open_log: Open) -> None:
         assert await read_all(other) == lines
 
 
-async def test_a_waiting_appender_gets_the_head_that_the_last_holder_left(open_log: Open) -> None:
-    log, other = await open_log(), await open_log()
+async def test_a_waiting_appender_gets_the_head_that_the_last_holder_left(
+    open_locked: Open,
+) -> None:
+    log, other = await open_locked(), await open_locked()
 
     async def wait() -> int:
         async with other.exclusive(5) as appender:
@@ -166,8 +178,8 @@ async def test_a_waiting_appender_gets_the_head_that_the_last_holder_left(open_l
     assert await waiting == 4
 
 
-async def test_concurrent_appends_make_one_dense_chain(open_log: Open) -> None:
-    logs = [await open_log() for _ in range(4)]
+async def test_concurrent_appends_make_one_dense_chain(open_locked: Open) -> None:
+    logs = [await open_locked() for _ in range(4)]
     written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(5)))
     lines = await read_all(logs[0])
     assert [record.position for record in decode(lines, Keyring(), ITEMS)] == list(range(1, 41))
@@ -191,8 +203,8 @@ async def test_an_error_under_the_lock_releases_it_and_keeps_the_appended_lines(
         assert appender.head == head
 
 
-async def test_a_cancelled_wait_leaves_the_lock_to_others(open_log: Open) -> None:
-    log, other, third = await open_log(), await open_log(), await open_log()
+async def test_a_cancelled_wait_leaves_the_lock_to_others(open_locked: Open) -> None:
+    log, other, third = await open_locked(), await open_locked(), await open_locked()
     async with log.exclusive(1):
         waiting = [asyncio.create_task(append(waiter)) for waiter in (log, other)]
         await asyncio.sleep(0.005)

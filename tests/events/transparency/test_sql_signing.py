@@ -223,7 +223,7 @@ async def test_all_instances_use_a_new_key(url: str, tmp_path: Path) -> None:
 async def test_nothing_is_signed_if_the_key_of_the_row_is_missing(url: str, tmp_path: Path) -> None:
     await sign(url, tmp_path / "1", 5)
     database = await Database.open(url)
-    async with database.transaction() as connection:
+    async with database.writing.begin() as connection:
         await connection.execute(KEYS.delete())
     await database.close()
     await assert_suspended(url, tmp_path / "fresh", 9, "is missing")

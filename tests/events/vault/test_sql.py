@@ -115,7 +115,7 @@ class DeletingVault(SqlVault):
     """A planted bug: the row is deleted instead of overwritten."""
 
     async def destroy(self, subjects: Collection[str]) -> None:
-        async with self._database.transaction() as connection:
+        async with self._database.writing.begin() as connection:
             await connection.execute(KEYS.delete().where(KEYS.c.subject.in_(subjects)))
 
 

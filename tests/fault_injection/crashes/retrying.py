@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import cycle
 
 import msgspec
 
@@ -27,7 +28,8 @@ class RetryingClient:
         self._log = load.log
         self._account = account
         self._retried = retried
-        self._connection = PersistentConnection(lambda: load.ports[0], account.authorization)
+        ports = cycle(load.ports)
+        self._connection = PersistentConnection(lambda: next(ports), account.authorization)
         self._count = 0
 
     async def run(self, is_over: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -144,7 +144,7 @@ class Incidents:
 
     def wait_for_writes(self, workload: FailoverWorkload) -> None:
         """Wait until every worker has written once more."""
-        wait_for_each(workload.written, self.server.worker_pids())
+        wait_for_each(workload.written, self.server.worker_pids)
 
     def end(self, workload: FailoverWorkload) -> None:
         """Wait until the writes go on; then replace the server that is not the primary."""
@@ -162,35 +162,51 @@ def run(folder: Path, plan: Plan, kind: type[Incidents] = Incidents) -> Report:
         }
         with Server(folder / "data", plan.workers, by_serve, settings) as server:
             incidents = kind(pair, server, plan)
-            operations, retried = asyncio.run(_under_load(folder, server, incidents, plan))
-        log = incidents.log
+            ran = asyncio.run(under_load(folder, [server.port], incidents.run, plan))
+        return report_of(folder, pair.url, ran, incidents.happened, [incidents.log])
+
+
+def report_of(
+    folder: Path,
+    url: str,
+    ran: tuple[list[Operation], RetryTotals],
+    happened: Sequence[Incident],
+    logs: Sequence[ServerLog],
+) -> Report:
+    """Judge all operations against the log at a URL; ``logs`` are those of the servers."""
+    operations, retried = ran
+    for log in logs:
         log.read()
-        for operation in operations:
-            if operation.status == 503 and operation.requestid in log.unknown:
-                operation.outcome, operation.worker = Outcome.UNKNOWN, UNKNOWN
-        verdict, lines = _judge(folder, pair.url, operations)
+    unknown = {name for log in logs for name in log.unknown}
+    for operation in operations:
+        if operation.status == 503 and operation.requestid in unknown:
+            operation.outcome, operation.worker = Outcome.UNKNOWN, UNKNOWN
+    verdict, lines = _judge(folder, url, operations)
     gaps: dict[str, list[float]] = {}
-    for effect in effects(incidents.happened, operations):
+    for effect in effects(happened, operations):
         gaps.setdefault(effect.name, []).append(effect.pause)
     return Report(
         verdict,
         gaps,
-        log.refusals,
-        len(log.unknown),
+        sum(log.refusals for log in logs),
+        len(unknown),
         len(retried.operations),
         retried.repeats,
         lines,
-        log.tracebacks,
+        [traceback for log in logs for traceback in log.tracebacks],
     )
 
 
-async def _under_load(
-    folder: Path, server: Server, incidents: Incidents, plan: Plan
+async def under_load(
+    folder: Path, ports: Sequence[int], during: Callable[[Workload], None], plan: Plan
 ) -> tuple[list[Operation], RetryTotals]:
-    """Run the load and the incidents; return all operations."""
+    """Run the load and the incidents; return all operations.
+
+    ``plan.workers`` is the total over all servers.
+    """
     retrying = plan.clients // 4
     load = Load(
-        [server.port],
+        ports,
         no_log(folder),
         plan.workers,
         plan.clients - retrying,
@@ -204,7 +220,7 @@ async def _under_load(
             client = RetryingClient(name, load, await workload.create_account(name), retried)
             group.create_task(client.run(over.is_set))
         try:
-            ran = await workload.run(incidents.run)
+            ran = await workload.run(during)
         finally:
             over.set()
     for operation in retried.operations:

@@ -14,7 +14,7 @@ import msgspec
 from tests.end_to_end.client import Answer
 from tests.end_to_end.history import READS, Operation
 from tests.end_to_end.server import START_SECONDS
-from tests.end_to_end.workload import Client, Load, Workload, record_answer
+from tests.end_to_end.workload import Account, Client, Load, Workload, record_answer
 
 _PAUSE_SECONDS = 0.02
 
@@ -29,6 +29,17 @@ class FailoverWorkload(Workload):
         super().__init__(load)
         self.written: Counter[int] = Counter()
         self._known = 0
+
+    async def create_account(self, name: str) -> Account:
+        """Register a user and log in; return when every server knows the user."""
+        account = await super().create_account(name)
+        for port in self.load.ports:
+            connection = await self.connection(port)
+            headers = {"Authorization": account.authorization}
+            while (await connection.request("GET", "/items", None, headers)).status != 200:  # noqa: ASYNC110 - polls a server
+                await asyncio.sleep(_PAUSE_SECONDS)
+            connection.close()
+        return account
 
     def subject(self, name: str, position: int) -> str:
         """Return the name; its subject in the log is looked up after the run."""
@@ -61,10 +72,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def wait_for_each(counts: Counter[int], workers: Collection[int]) -> None:
-    """Wait in a thread until each worker has counted once more; raises `TimeoutError`."""
+def wait_for_each(counts: Counter[int], workers: Callable[[], Collection[int]]) -> None:
+    """Wait in a thread until each worker has counted once more; raises `TimeoutError`.
+
+    ``workers`` is asked each time, because a worker may be replaced meanwhile.
+    """
     before = Counter(counts)
-    wait_for(lambda: all(counts[worker] > before[worker] for worker in workers))
+    wait_for(lambda: all(counts[worker] > before[worker] for worker in workers()))
 
 
 class ServerLog:

@@ -24,7 +24,7 @@ class WithoutMark(Incidents):
     def fail_over(self, workload: FailoverWorkload) -> None:
         """Do what a server would do that does not compare positions."""
         self.pair.standby.stop()
-        wait_for_each(workload.written, self.server.worker_pids())
+        wait_for_each(workload.written, self.server.worker_pids)
         self.begin(FAILED_OVER)
         self.server.kill()
         self.pair.primary.kill()

@@ -13,6 +13,7 @@ import pytest
 from litestar.types import Message, Receive, Scope, Send
 
 from eventapi.bootstrap import telemetry as observing
+from eventapi.bootstrap.mail import MailTasks
 from eventapi.commands.users import DisableUser
 from eventapi.http.middleware.edge import EdgeMiddleware
 from eventapi.http.middleware.rate_limit import RateLimiter
@@ -269,6 +270,12 @@ def test_writes_and_the_state_of_the_worker_are_measured(new_api: Api) -> None:
 
     ann.post("/auth/logout")
     assert scrape(new_api).value("eventapi_sessions") == 0.0
+
+
+def test_delayed_mails_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MailTasks, "delayed", 3)
+    with Api() as api:
+        assert scrape(api).value("eventapi_mails_delayed") == 3.0
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from prometheus_client.exposition import generate_latest
 from eventapi.bootstrap.telemetry import count_requests
 from eventapi.tasks import restart
 from eventapi.telemetry.metrics import exposition
+from eventapi.telemetry.metrics.gauges import Sample
 from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full
+from eventapi.telemetry.metrics.meters import Meters, meters_unless_full
 from tests.eventapi.telemetry.metrics.reading import Page
 
 WAIT_SECONDS = 60.0

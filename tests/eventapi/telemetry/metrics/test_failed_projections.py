@@ -7,7 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from eventapi.telemetry.metrics.exposition import TEXT, Exposition
-from eventapi.telemetry.metrics.meters import Sample, open_meters
+from eventapi.telemetry.metrics.gauges import Sample
+from eventapi.telemetry.metrics.meters import open_meters
 
 
 @pytest.mark.parametrize("failed", [0, 2])

@@ -155,6 +155,12 @@ async def test_a_standby_that_lost_events_is_refused_until_the_primary_is_back(
             await append(log, timeout=60)
         with pytest.raises(MissingEvents, match=LACK):
             await open_sql_log(cleanup, pair.url, tmp_path / "mark")
+    depths = set()
+    for _ in range(3):
+        with pytest.raises(MissingEvents, match=LACK) as refused:
+            await append(log, timeout=0)
+        depths.add(len(refused.traceback))
+    assert len(depths) == 1, "the stored refusal holds the frames of every request"
     await asyncio.to_thread(pair.standby.start)  # The old primary, beside the other one.
     lines += await _append_again(log)
     assert await read_all(log) == lines

@@ -36,7 +36,7 @@ pytestmark = [
 
 async def _edit(url: str, *statements: sqlalchemy.Executable) -> None:
     database = await Database.open(url)
-    async with database.transaction() as connection:
+    async with database.writing.begin() as connection:
         for statement in statements:
             await connection.execute(statement)
     await database.close()
@@ -153,10 +153,10 @@ async def test_control_without_the_check_a_stored_commit_is_reported_as_failed(
     monkeypatch: pytest.MonkeyPatch,
     cleanup: AsyncExitStack,
 ) -> None:
-    async def never(_: SqlLog, __: Head) -> bool:
+    async def never(_: Database, __: Head) -> bool:
         return False
 
-    monkeypatch.setattr(SqlLog, "_is_committed", never)
+    monkeypatch.setattr("events.log.sql.log.is_committed", never)
     _, outcome, stored = await _append_while_cut(cleanup, url, server, tmp_path, "after")
     assert isinstance(outcome, LogUnavailable)
     assert len(stored) == 3
