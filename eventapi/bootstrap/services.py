@@ -53,6 +53,7 @@ from eventapi.security.signed_texts import SignedTexts
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
 from eventapi.tasks.chain_check import ChainCheck
+from eventapi.tasks.closing import run_closing
 from eventapi.tasks.read_models import run_read_models
 from eventapi.tasks.restart import restart_on_error
 from eventapi.tasks.session_expiry import run_session_expiry
@@ -63,6 +64,7 @@ from eventapi.telemetry.metrics.meters import Meters
 from eventapi.telemetry.progress import replay_lines
 from eventapi.webhooks.tasks import WebhookTasks
 from eventapi.witnesses.tasks import WitnessTasks
+from events.log.file.log import JsonlLog
 from events.log.port import EventLog
 from events.transparency.checkpoints import Checkpoints
 
@@ -111,7 +113,7 @@ async def open_services(
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
-            *(_taking_snapshots(settings, parts, journal), mail.run()),
+            *(_taking_snapshots(settings, parts, journal), mail.run(), _closing(settings, log)),
             metering.count_requests(observers, stats.sample) if metering else nullcontext(),
         ):
             await stack.enter_async_context(task)
@@ -287,3 +289,10 @@ async def _taking_snapshots(
     snapshots = snapshots_of(settings, parts)
     async with restart_on_error(lambda: run_snapshots(journal, snapshots, settings), "snapshots"):
         yield
+
+
+def _closing(settings: Settings, log: EventLog) -> AbstractAsyncContextManager[None]:
+    """The task that closes segments, for a log in a file."""
+    if not isinstance(log, JsonlLog) or not settings.segment_bytes:
+        return nullcontext()
+    return restart_on_error(lambda: run_closing(log, settings.segment_bytes), "closing")

@@ -10,6 +10,7 @@ import msgspec
 from eventapi.configuration.setting import describe
 from eventapi.configuration.types import (
     CertificateFile,
+    Count,
     KeyFile,
     Port,
     Text,
@@ -70,6 +71,15 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
             example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
         ),
     ] = None
+    segment_bytes: Annotated[
+        Count,
+        describe(
+            "Size at which the first part of a log in a file is closed: compressed, in a file of its "
+            "own, and never changed again. 0 closes none. No effect on a database.",
+            unit="bytes",
+            example="100000000",
+        ),
+    ] = 1 << 30
     verify: Annotated[
         Literal["background", "before"],
         describe(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from events.messages.error_classes import MISSING_EVENTS, SIGNING_SUSPENDED, VAULT_UNAVAILABLE
+from events.messages.error_classes import (
+    DAMAGED_LOG,
+    MISSING_EVENTS,
+    SIGNING_SUSPENDED,
+    VAULT_UNAVAILABLE,
+)
 from events.messages.message import Message
 
 _STOPPED: Final = "Writes have stopped, and every process of this server ends with code 74."
@@ -24,6 +29,28 @@ BAD_SETTING: Final = Message(
 
 # Files
 
+SEGMENT_DAMAGED: Final = Message(
+    "the closed segment {path} is damaged: {reason}",
+    DAMAGED_LOG.severity,
+    "put {path} back from a copy: it never changed since it was closed; without one, "
+    "`eventapi log restore COPY`",
+)
+SEGMENT_MISSING: Final = Message(
+    "the closed segment {path} is missing",
+    "Nothing was changed. A log is its open file and the directory of its closed segments, and a part "
+    "of it cannot be used.",
+    "put {path} back; a copy needs the whole directory, too; without one, `eventapi log restore COPY`",
+)
+LOG_FILE_EMPTY: Final = Message(
+    "{path} is empty, though the log has closed segments",
+    "Nothing was changed. The newest events are missing.",
+    "put the newest copy of {path} back; without one, `eventapi log restore COPY`",
+)
+FIRST_LINE_UNREADABLE: Final = Message(
+    "the first line of {path} is not that of a log",
+    DAMAGED_LOG.severity,
+    "put {path} back from a copy; without one, `eventapi log restore COPY`",
+)
 LOG_FILE_GONE: Final = Message(
     "{loss} while it was in use",
     f"{_STOPPED} Acknowledged events are in the file that was removed or replaced, and are lost "

@@ -21,6 +21,8 @@ from typing import BinaryIO
 import msgspec
 
 from events.codec import MAX_LINE_BYTES, parse
+from events.errors import DamagedLog
+from events.log.file.segments import open_stream
 from events.record import START, Record
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
@@ -78,7 +80,7 @@ def scan(path: Path, end: int, options: ScanOptions, processes: int = 1) -> Iter
 
     Raises `OSError`.
     """
-    with path.open("rb") as file:
+    with open_stream(path) as (file, _):
         starts = list(_segment_starts(file, end, options.segment_bytes))
     cuts = list(pairwise((*starts, end)))
     last, kinds = START, set[str]()
@@ -137,7 +139,7 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
     keyring, missing = keyring_of(options), MissingKeys()
     vocabulary, declared = options.vocabulary, list[tuple[SchemaDeclared, str]]()
     undeclared = set[str]()
-    with path.open("rb") as file:
+    with open_stream(path) as (file, _):
         try:
             before = last = _record_before(file, start)
             tree = Frontier(before.position)
@@ -151,7 +153,7 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
                 if tree.size < options.leaves:
                     for line in chunk.split(b"\n")[: options.leaves - tree.size]:
                         tree.add(leaf_hash(line))
-        except ValueError:
+        except (ValueError, DamagedLog):
             return None
     return Segment(before, last, tree.subtrees, missing, declared, frozenset(undeclared))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,9 @@ from typing import Protocol
 import pytest
 
 from events.database.connection import Database
+from events.errors import LogUnavailable
+from events.log.file import closed
+from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
 from events.log.file.reader import JsonlReader
 from events.log.memory import MemoryLog
@@ -104,6 +108,24 @@ class Reader(Files):
         return _ReaderVault(self._directory / "keys.sqlite")
 
 
+class _ClosingLog(_ReaderLog):
+    """A log that closes segments after every append, if it has a whole tile more."""
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
+        async with super().exclusive(timeout) as appender:
+            yield appender
+        with suppress(LogUnavailable):  # Another appender has the lock now.
+            await close_segments(self, 1, timeout)
+
+
+class Closing(Files):
+    """The same files, of which the first part is closed, and read as a command does."""
+
+    async def open_log(self) -> EventLog:
+        return _ClosingLog(self._directory / "events.jsonl")
+
+
 class _OwnLog(SqlLog):
     """A log that closes its database, which it does not share."""
 
@@ -133,17 +155,23 @@ class Rows:
         return _OwnVault(await Database.open(self.url))
 
 
-KINDS = ("memory", "files", "reader", "postgresql", "mariadb")
-SERVERLESS, DATABASES = KINDS[:3], KINDS[3:]
+KINDS = ("memory", "files", "reader", "closing", "postgresql", "mariadb")
+SERVERLESS, DATABASES = KINDS[:4], KINDS[4:]
+LINES_PER_FRAME = 2
+"""Of a log that closes segments: so few that short logs have some."""
 
 
 def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
     """Make an empty store of a kind; a database server starts at its first use."""
     if kind in {"postgresql", "mariadb"}:
         return Rows(request.getfixturevalue(kind).new_database(), directory)
+    if kind == "closing":
+        patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        patch.setattr(closed, "LINES_PER_FRAME", LINES_PER_FRAME)
     without_server: dict[str, Callable[[], Store]] = {
         "memory": Memory,
         "files": partial(Files, directory),
         "reader": partial(Reader, directory),
+        "closing": partial(Closing, directory),
     }
     return without_server[kind]()

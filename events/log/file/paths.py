@@ -21,3 +21,8 @@ def lock_path(log: Path) -> Path:
 def reserve_path(log: Path) -> Path:
     """Return the path of the log's reserve of disk space, ``events.jsonl.reserve``."""
     return log.with_name(f"{log.name}.reserve")
+
+
+def segments_path(log: Path) -> Path:
+    """Return the directory of the closed segments, ``events.jsonl.segments``."""
+    return log.with_name(f"{log.name}.segments")
