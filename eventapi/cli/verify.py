@@ -33,7 +33,7 @@ from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.paths import commit_index_path
-from events.log.file.segments import open_stream
+from events.log.file.segments import ignore_damage, open_stream
 from events.messages.commands import (
     CHECKPOINT_NOT_SIGNED,
     CHECKPOINT_UNUSABLE,
@@ -48,7 +48,7 @@ from events.transparency.policy import Policy
 from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
 from events.verification.report import Finding, Kind, Report
-from events.verification.verify import ignore_damage, verify
+from events.verification.verify import verify
 
 _DOWNLOAD_SECONDS = 30.0
 _MAX_CHECKPOINT_BYTES = 1 << 16

@@ -22,7 +22,7 @@ import msgspec
 
 from events.codec import MAX_LINE_BYTES, parse
 from events.errors import DamagedLog
-from events.log.file.segments import open_stream
+from events.log.file.segments import ignore_damage, open_stream
 from events.record import START, Record
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
@@ -80,7 +80,7 @@ def scan(path: Path, end: int, options: ScanOptions, processes: int = 1) -> Iter
 
     Raises `OSError`.
     """
-    with open_stream(path) as (file, _):
+    with open_stream(path, ignore_damage) as (file, _):
         starts = list(_segment_starts(file, end, options.segment_bytes))
     cuts = list(pairwise((*starts, end)))
     last, kinds = START, set[str]()

@@ -20,7 +20,7 @@ from events.codec import MAX_LINE_BYTES
 from events.errors import DamagedLog, MissingEvents
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.file.paths import commit_index_path
-from events.log.file.segments import open_stream
+from events.log.file.segments import ignore_damage, open_stream
 from events.record import START
 from events.transparency.merkle import Frontier, leaf_hash
 from events.transparency.signed_note import TreeHead
@@ -97,10 +97,6 @@ def verify(
 
 def _ignore_progress(_: int) -> None:
     """The default for ``progress``."""
-
-
-def ignore_damage(_: DamagedLog) -> None:
-    """Accept closed segments that are damaged: they are reported when they are read."""
 
 
 def _lines(file: BinaryIO, offset: int, end: int) -> Iterator[tuple[int, bytes]]:

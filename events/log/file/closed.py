@@ -31,12 +31,12 @@ import zstandard
 
 from events.errors import DamagedLog, MissingEvents
 from events.io.files import make_file
+from events.log.file.paths import SUFFIX
 from events.messages.errors import SEGMENT_DAMAGED, SEGMENT_MISSING
 
 LINES_PER_FRAME: Final = 256
 """The lines of one tile."""
 
-_SUFFIX: Final = ".jsonl.zst"
 _NAME: Final = re.compile(r"([0-9]{16})-([0-9]{16})\.jsonl\.zst")
 _SKIPPABLE: Final = struct.Struct("<II")
 _CHECK: Final = struct.Struct("<III")
@@ -87,15 +87,15 @@ class ClosedSegment(msgspec.Struct, frozen=True):
         try:
             with self.path.open("rb", buffering=0) as file:
                 frame = os.pread(file.fileno(), end - start, start)
-            content = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
+            # Without this check, a damaged size could ask for all memory.
+            if (stated := zstandard.frame_content_size(frame)) != size:
+                reason = f"a frame has {stated:,} bytes instead of {size:,}"
+                raise damaged(self.path, reason, position, offset)
+            return zstandard.ZstdDecompressor().decompress(frame)
         except FileNotFoundError:
             raise missing(self.path, self.first, self.start) from None
         except zstandard.ZstdError as error:
             raise damaged(self.path, str(error), position, offset) from None
-        if len(content) != size:
-            reason = f"a frame has {len(content):,} bytes instead of {size:,}"
-            raise damaged(self.path, reason, position, offset)
-        return content
 
     def frames(self) -> Iterator[bytes]:
         """Decompress all frames, in order; raises as `read_frame`."""
@@ -119,12 +119,12 @@ def missing(path: Path, position: int, offset: int) -> MissingEvents:
 
 def segment_path(directory: Path, first: int, last: int) -> Path:
     """The path of the segment with these lines."""
-    return directory / f"{first:016}-{last:016}{_SUFFIX}"
+    return directory / f"{first:016}-{last:016}{SUFFIX}"
 
 
 def list_segments(directory: Path) -> list[tuple[int, int, Path]]:
     """First and last position and path of each segment in a directory, in order."""
-    found = ((_NAME.fullmatch(path.name), path) for path in directory.glob(f"*{_SUFFIX}"))
+    found = ((_NAME.fullmatch(path.name), path) for path in directory.glob(f"*{SUFFIX}"))
     return sorted((int(name[1]), int(name[2]), path) for name, path in found if name)
 
 

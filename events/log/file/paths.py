@@ -5,7 +5,12 @@ Kept apart from the code that uses the files, because the check before a start i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+SUFFIX: Final = ".jsonl.zst"
+"""The end of the name of a closed segment."""
 
 
 def commit_index_path(log: Path) -> Path:
@@ -26,3 +31,8 @@ def reserve_path(log: Path) -> Path:
 def segments_path(log: Path) -> Path:
     """Return the directory of the closed segments, ``events.jsonl.segments``."""
     return log.with_name(f"{log.name}.segments")
+
+
+def closed_segments(log: Path) -> Sequence[Path]:
+    """Return the files of the closed segments."""
+    return sorted(segments_path(log).glob(f"*{SUFFIX}"))

@@ -15,7 +15,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -259,6 +259,5 @@ def open_stream(
         file.close()
 
 
-def closed_segments(path: Path) -> Sequence[Path]:
-    """The files of the closed segments of a log, in order."""
-    return [segment for _, _, segment in list_segments(segments_path(path))]
+def ignore_damage(_: DamagedLog) -> None:
+    """Accept closed segments that are damaged: they are reported when they are read."""
