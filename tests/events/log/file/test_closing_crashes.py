@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,14 @@ import pytest
 from msgspec.structs import replace
 
 from eventapi.testing.items import ITEMS
-from events.errors import DamagedLog, LogFenced
+from events.errors import DamagedLog, LogFenced, MissingEvents
 from events.io import files
 from events.log.file import closed, closing
 from events.log.file import log as log_module
 from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
 from events.log.file.paths import closed_segments
+from events.log.file.segments import SegmentedFile
 from events.verification.verify import verify
 from tests.events.log.file.test_segments import TILE, open_reader, whole
 from tests.events.log_helpers import append, file_bytes, open_file_log, read_all
@@ -188,6 +190,28 @@ async def test_a_segment_that_is_written_wrong_is_not_used(
             await close_segments(log, 1, 5)
         assert path.read_bytes() == file_bytes(lines)
         assert not closed_segments(path)
+
+
+async def test_control_without_the_lines_appended_meanwhile_events_are_missing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the open file is copied before the lock is acquired."""
+    copy_rest = closing._copy_rest
+
+    def copy_some(file: SegmentedFile, start: int, _: int, stop: threading.Event) -> None:
+        copy_rest(file, start, start + len(lines[16]) + 1, stop)
+
+    async with open_file_log(path) as log:
+        lines = await append(log, 17 + TILE)
+        monkeypatch.setattr(closing, "_copy_rest", copy_some)
+        assert await close_segments(log, len(file_bytes(lines[:16])), 5)
+        assert await read_all(log) == lines
+        lines += await append(log, 14)
+        monkeypatch.setattr(JsonlLog, "cut", lambda _, copied, __: copied.rename(path))
+        assert await close_segments(log, 1, 5)
+        async with open_reader(path) as reader:
+            with pytest.raises(MissingEvents):
+                await read_all(reader)
 
 
 # A full disk
