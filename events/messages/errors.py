@@ -41,6 +41,18 @@ SEGMENT_MISSING: Final = Message(
     "of it cannot be used.",
     "put {path} back; a copy needs the whole directory, too; without one, `eventapi log restore COPY`",
 )
+SEGMENT_FOREIGN: Final = Message(
+    "a closed segment in {directory} is not of this log: its size moves all later lines",
+    "Nothing was changed.",
+    "put the files of {directory} back from a copy of this log: they never changed since they were "
+    "closed; without one, `eventapi log restore COPY`",
+)
+LOG_FILE_OLD: Final = Message(
+    "the closed segment {segment} has events up to {last:,}, which {path} does not reach: {path} is "
+    "an older copy",
+    "Nothing was lost yet: the newer events are in the closed segment.",
+    "put the newest {path} back; to give the newer events up, move {segment} away",
+)
 LOG_FILE_EMPTY: Final = Message(
     "{path} is empty, though the log has closed segments",
     "Nothing was changed. The newest events are missing.",

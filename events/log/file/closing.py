@@ -35,7 +35,13 @@ from msgspec.structs import replace
 
 from events.codec import MAX_LINE_BYTES, check_links, stated_hash
 from events.errors import DamagedLog
-from events.io.files import TEMPORARY, make_directory, make_file, sync_directory
+from events.io.files import (
+    TEMPORARY,
+    copy_owner,
+    make_directory,
+    make_file,
+    sync_directory,
+)
 from events.io.tasks import run_in_thread, wait_uncancellable
 from events.log.file import closed
 from events.log.file.closed import (
@@ -52,6 +58,7 @@ from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path, segments_path
 from events.log.file.search import find_end
 from events.log.file.segments import SegmentedFile
+from events.messages.server_log import SEGMENT_SET_ASIDE
 from events.record import START, Record
 
 logger = logging.getLogger("events.log")
@@ -170,8 +177,10 @@ def _close_one(
         with suppress(DamagedLog):
             found = open_segment(path, first, found_last, before.end)
             if found.end <= end:
-                return _compare(found, file, before, stop)
-        path.unlink()
+                record = _compare(found, file, before, stop)
+                _settle(path, file)
+                return record
+        _set_aside(path, file.path)
     temporary = directory / f"{first:016}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
     _check_room(directory, 2 * segment_bytes)
@@ -181,12 +190,36 @@ def _close_one(
         count = write_segment(temporary, _paced(tiles, stop), mode)
         last = before.position + count * closed.LINES_PER_FRAME
         record = _compare(open_segment(temporary, first, last, before.end), file, before, stop)
+        _settle(temporary, file)
         temporary.rename(segment_path(directory, first, last))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     logger.info("closed a segment of the log: events %s to %s", f"{first:,}", f"{last:,}")
     return record
+
+
+def _set_aside(segment: Path, log: Path) -> None:
+    """Move a segment with other lines to the quarantine: it may be their only copy."""
+    quarantine = log.parent / "quarantine"
+    make_directory(quarantine)
+    kept = quarantine / f"{segment.name}-{time.time_ns()}"
+    segment.rename(kept)
+    sync_directory(quarantine)
+    logger.warning(SEGMENT_SET_ASIDE.fill(path=segment, log=log, kept=kept))
+
+
+def _settle(path: Path, file: SegmentedFile) -> None:
+    """Give a complete file the owner of the log, and sync it.
+
+    A segment from before a crash may be a copy that another program has just put there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        copy_owner(descriptor, os.fstat(file.descriptor))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_room(directory: Path, needed: int) -> None:

@@ -163,7 +163,7 @@ class JsonlLog(PublishedLines):
         )
         for identity, message in identities:
             loss = identity.loss()
-            if loss and not (identity is self._identity and self._has_followed_closing()):
+            if loss and not (identity is self._identity and self._has_followed_closing(loss)):
                 raise LogFenced(message.fill(loss=loss))
         if not self._is_name_synced:
             # The process that cut the open file may have died before it synced its name.
@@ -171,12 +171,17 @@ class JsonlLog(PublishedLines):
                 sync_directory(self.path.resolve().parent)
             self._is_name_synced = True
 
-    def _has_followed_closing(self) -> bool:
-        """Whether the file at the path is the log from which segments were closed."""
+    def _has_followed_closing(self, loss: str) -> bool:
+        """Whether the file at the path is the log from which segments were closed.
+
+        Raises `LogFenced` with the reason if that file is damaged.
+        """
         try:
             return self._follow_closing(self._commit_index.read())
-        except (DamagedLog, FileNotFoundError):
+        except FileNotFoundError:
             return False
+        except DamagedLog as error:
+            raise LogFenced(LOG_FILE_GONE.fill(loss=f"{loss} ({error.reason})")) from error
 
     def _use(self, file: SegmentedFile) -> None:
         super()._use(file)
@@ -200,11 +205,16 @@ class JsonlLog(PublishedLines):
                 offset=size,
             )
         try:
+            if not self._has_recovered:
+                self._file.check_place(published)
+            tail = self._find_tail(published, size)
+            if not self._has_recovered:
+                self._file.check_newest(tail.head)
             if self._commit_index.needs_recovery:
                 self._rewrite(max(published.offset - _PAGE_BYTES, 0), published.offset)
                 self._cut_tail(published.offset, size)
             elif size > published.offset:
-                published = self._adopt_tail(published, size)
+                published = self._adopt_tail(published, tail, size)
             if not self._has_recovered:
                 with self._fence_on_error():
                     self._commit_index.set_recovered()
@@ -217,10 +227,15 @@ class JsonlLog(PublishedLines):
         self.head = published.head
         self._offset = published.offset
 
-    def _adopt_tail(self, published: CommitPoint, size: int) -> CommitPoint:
-        """Keep and publish the whole lines past the commit index, and cut off the rest."""
+    def _find_tail(self, published: CommitPoint, size: int) -> Tail:
+        """The whole lines past the commit index, of which a failed sync leaves none."""
+        if size == published.offset or self._commit_index.needs_recovery:
+            return Tail(published.offset, published.head)
         lines = self._file.stream(published.offset)
-        tail = recover_tail(lines, published.offset, published.head)
+        return recover_tail(lines, published.offset, published.head)
+
+    def _adopt_tail(self, published: CommitPoint, tail: Tail, size: int) -> CommitPoint:
+        """Keep and publish the whole lines past the commit index, and cut off the rest."""
         self._rewrite(published.offset, tail.offset)
         self._cut_tail(tail.offset, size, keep_tail=True)
         if tail.head != published.head:
@@ -240,6 +255,7 @@ class JsonlLog(PublishedLines):
     def _cut_tail(self, offset: int, size: int, *, keep_tail: bool = False) -> None:
         """Move the bytes from ``offset`` on to the quarantine, and sync the file."""
         if size > offset:
+            self._file.check_cut(offset)
             quarantine = self.path.parent / "quarantine"
             make_directory(quarantine)
             kept = quarantine / f"{self.path.name}-{offset}-{time.time_ns()}"
@@ -254,13 +270,13 @@ class JsonlLog(PublishedLines):
     def cut(self, replacement: Path, offset: int) -> None:
         """Replace the open file by one without the lines before ``offset``.
 
-        They are in closed segments. ``replacement`` has the first bytes from there on, and gets the rest. Only for the holder of
-        the lock, in a thread. The next append or read uses the new file, as in other processes.
-        Raises `OSError`, and then nothing changed, and `LogFenced`.
+        They are in closed segments. ``replacement`` has the first bytes from there on, and gets the
+        rest. Only for the holder of the lock, in a thread. The next append or read uses the new
+        file, as in other processes. Raises `OSError`, and then nothing changed, and `LogFenced`.
         """
         with replacement.open("ab") as file:
-            copied = offset + file.tell()
-            file.write(self._file.pread(self._offset - copied, copied))
+            for at in range(offset + file.tell(), self._offset, BYTES_PER_READ):
+                file.write(self._file.pread(min(BYTES_PER_READ, self._offset - at), at))
             file.flush()
             os.fsync(file.fileno())
             if offset + file.tell() != self._offset:

@@ -97,6 +97,7 @@ def _map_commit_index(path: Path, file: SegmentedFile) -> CommitIndex | None:
     except FileNotFoundError:
         return None
     if index.position or not file.size or _is_being_written(path):
+        file.check_place(index.read())
         return index
     index.close()
     return None
@@ -113,6 +114,7 @@ def _is_being_written(path: Path) -> bool:
 def _recover_in_memory(path: Path, file: SegmentedFile) -> CommitIndex:
     """Find the lines that recovery would keep; change nothing. Raises `DamagedLog`."""
     tail = recover_tail(file.stream(), 0, Head())
+    file.check_newest(tail.head)
     if left := file.size - tail.offset:
         logger.warning(TAIL_PASSED_OVER.fill(path=path, bytes=left))
     return CommitIndex.in_memory(commit_index_path(path), CommitPoint(tail.offset, tail.head))

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from events.errors import DamagedLog
+from events.errors import DamagedLog, MissingEvents
 from events.log.file import closed
 from events.log.file.closed import (
     ClosedSegment,
@@ -33,7 +33,13 @@ from events.log.file.closed import (
 from events.log.file.commit_index import CommitPoint
 from events.log.file.paths import segments_path
 from events.log.file.search import stated_position
-from events.messages.errors import FIRST_LINE_UNREADABLE, LOG_FILE_EMPTY
+from events.log.port import Head
+from events.messages.errors import (
+    FIRST_LINE_UNREADABLE,
+    LOG_FILE_EMPTY,
+    LOG_FILE_OLD,
+    SEGMENT_FOREIGN,
+)
 
 _CACHED_BYTES: Final = 1 << 22
 """Decompressed frames that are kept: those of a search, and of lines that are read one by one."""
@@ -65,6 +71,7 @@ class SegmentedFile:
         self._is_closed = False
         self.first = 1
         self.segments: list[ClosedSegment] = []
+        self._newest: tuple[int, Path] | None = None
         try:
             self._find_segments()
         except BaseException:
@@ -78,11 +85,12 @@ class SegmentedFile:
         directory = segments_path(self.path)
         found = list_segments(directory)
         head = os.pread(self.descriptor, _HEAD_BYTES, 0)
-        first = stated_position(head)
+        self._newest = max(((end, path) for _, end, path in found), default=None)
+        first = stated = stated_position(head)
         if first is None or first % closed.LINES_PER_FRAME != 1:
             # An empty log or a damaged first line: a segment ends with a tile.
             first = found[-1][1] + 1 if found else 1
-            if found:
+            if found or stated is not None:
                 error = FIRST_LINE_UNREADABLE if head else LOG_FILE_EMPTY
                 self._accept(DamagedLog(error.fill(path=self.path), position=first, offset=0))
         self.first, due, offset = first, 1, 0
@@ -163,10 +171,16 @@ class SegmentedFile:
 
     def truncate(self, offset: int) -> None:
         """Cut the open file; raises `DamagedLog` below it, and `OSError`."""
-        if offset < self.base:
-            reason = "the log cannot be cut back into a closed segment"
-            raise DamagedLog(reason, position=self.first, offset=offset)
+        self.check_cut(offset)
         os.ftruncate(self.descriptor, offset - self.base)
+
+    def check_cut(self, offset: int) -> None:
+        """Raise `DamagedLog` if a cut there would need to cut a closed segment."""
+        if offset < self.base:
+            reason = (
+                "the mark is older than the closed segments, and the log cannot be cut back to it"
+            )
+            raise DamagedLog(reason, position=self.first, offset=offset)
 
     def sync(self) -> None:
         """Sync the open file; raises `OSError`."""
@@ -183,6 +197,24 @@ class SegmentedFile:
         tail = self.pread(_TAIL_BYTES, max(published.offset - _TAIL_BYTES, 0))
         return tail.endswith(b"\n") and published.head.matches(tail[:-1])
 
+    def check_place(self, published: CommitPoint) -> None:
+        """Raise `DamagedLog` if closed segments move the published head to another place.
+
+        A wrong segment shifts all later lines, so that recovery would cut in the middle of one.
+        """
+        if self.segments and published.offset <= self.size and not self.has(published):
+            message = SEGMENT_FOREIGN.fill(directory=segments_path(self.path))
+            raise DamagedLog(message, position=published.head.position, offset=published.offset)
+
+    def check_newest(self, head: Head) -> None:
+        """Raise `MissingEvents` if a closed segment has later lines than the log.
+
+        Only published lines are closed, so the open file is an older copy.
+        """
+        if self._newest and (last := self._newest[0]) > head.position:
+            message = LOG_FILE_OLD.fill(path=self.path, segment=self._newest[1], last=last)
+            raise MissingEvents(message, position=head.position + 1, offset=self.size)
+
     def successor(self, published: CommitPoint, flags: int) -> SegmentedFile | None:
         """Open the file that took the place of this one when segments were closed.
 
@@ -190,10 +222,13 @@ class SegmentedFile:
         at the path is this one or anything else. Raises `DamagedLog` and `OSError`.
         """
         newer = SegmentedFile.open(self.path, flags)
-        if newer.first > self.first and newer.has(published):
-            return newer
-        newer.close()
-        return None
+        is_successor = False
+        try:
+            is_successor = newer.first > self.first and newer.has(published)
+        finally:
+            if not is_successor:
+                newer.close()
+        return newer if is_successor else None
 
     @contextmanager
     def held(self) -> Iterator[SegmentedFile]:

@@ -25,7 +25,13 @@ from events.log.file.paths import closed_segments
 from events.log.file.segments import SegmentedFile
 from events.verification.verify import verify
 from tests.events.log.file.test_segments import TILE, open_reader, whole
-from tests.events.log_helpers import append, file_bytes, open_file_log, read_all
+from tests.events.log_helpers import (
+    append,
+    file_bytes,
+    open_file_log,
+    quarantined_tails,
+    read_all,
+)
 
 CALLS: tuple[tuple[Any, str], ...] = (
     (files, "make_file"),
@@ -148,7 +154,11 @@ async def test_a_segment_is_durable_before_its_lines_leave_the_open_file(path: P
 
 @pytest.mark.parametrize("is_control", [False, True])
 async def test_a_segment_that_a_crash_left_is_compared_before_it_is_used(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_control: bool
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_control: bool,
 ) -> None:
     """Control: without the comparison, its lines take the place of those of the log."""
     async with open_file_log(path) as log:
@@ -157,6 +167,7 @@ async def test_a_segment_that_a_crash_left_is_compared_before_it_is_used(
         left.parent.mkdir()
         other = [line.replace(b"items", b"stems") for line in lines[:TILE]]
         closed.write_segment(left, [file_bytes(other)], 0o600)
+        content = left.read_bytes()
         assert await read_all(log) == lines
         if is_control:
             monkeypatch.setattr(closing, "_compare", _believe)
@@ -164,6 +175,9 @@ async def test_a_segment_that_a_crash_left_is_compared_before_it_is_used(
         await append(log)
         found = await read_all(log, 0, 3 * TILE)
     assert found == ([*other, *lines[TILE:]] if is_control else lines)
+    # It may be the only copy of events that were acknowledged.
+    assert quarantined_tails(path) == ([] if is_control else [content])
+    assert ("it was moved to" in caplog.text) != is_control
 
 
 def _believe(segment: closed.ClosedSegment, _: object, before: Any, __: object) -> Any:

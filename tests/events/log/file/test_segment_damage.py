@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 
@@ -17,10 +18,22 @@ from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
 from events.log.file.paths import closed_segments, segments_path
 from events.log.file.reader import JsonlReader
+from events.log.file.segments import SegmentedFile
 from events.verification.report import Report
 from events.verification.verify import verify
 from tests.events.log.file.test_segments import TILE, closed_log, decompress, open_reader
-from tests.events.log_helpers import append, mark_of, open_file_log, overwrite, read_all
+from tests.events.log_helpers import (
+    append,
+    file_bytes,
+    mark_of,
+    open_file_log,
+    overwrite,
+    publish,
+    quarantined_tails,
+    read_all,
+    recover,
+    some_lines,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +204,83 @@ async def test_a_segment_of_another_log_breaks_the_chain(path: Path, tmp_path: P
     report = report_on(path)
     assert not report.ok
     assert report.good_up_to == 1
+
+
+def put_longer_lines(segment: Path) -> None:
+    """Replace a segment by an intact one with the same positions and 40 more bytes."""
+    lines = decompress(segment).splitlines(keepends=True)
+    lines[:TILE] = [line.replace(b"items", b"items" + 10 * b"x") for line in lines[:TILE]]
+    tiles = [b"".join(lines[at : at + TILE]) for at in range(0, len(lines), TILE)]
+    segment.unlink()
+    closed.write_segment(segment, tiles, 0o600)
+
+
+@pytest.mark.parametrize("is_control", [False, True])
+async def test_nothing_is_cut_off_if_a_wrong_segment_moves_the_end_of_the_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_control: bool
+) -> None:
+    """Control: recovery takes the end of the last line for a torn tail."""
+    await closed_log(path)
+    content = path.read_bytes()
+    put_longer_lines(closed_segments(path)[0])
+    if is_control:
+        monkeypatch.setattr(SegmentedFile, "check_place", lambda *_: None)
+    async with open_file_log(path) as log:
+        message = r"events\.jsonl\.segments"
+        with nullcontext() if is_control else pytest.raises(DamagedLog, match=message):
+            await recover(log)
+    assert (path.read_bytes() == content) != is_control
+    if not is_control:
+        with pytest.raises(DamagedLog, match=message):
+            JsonlReader(path)
+        assert not quarantined_tails(path)
+        assert not report_on(path).ok
+
+
+async def test_an_older_open_file_is_refused_while_segments_have_later_lines(path: Path) -> None:
+    """They may be the only copy of acknowledged events."""
+    async with open_file_log(path) as log:
+        lines = await append(log, 10)
+        older = path.read_bytes()
+        await append(log, 20)
+        assert await close_segments(log, 2_000, 5)
+    mark_of(path).unlink()
+    path.write_bytes(older)
+    segments = closed_segments(path)
+    for _ in range(2):
+        with pytest.raises(MissingEvents) as refused:
+            JsonlReader(path)
+        assert str(segments[-1]) in str(refused.value)
+        async with open_file_log(path) as log:
+            with pytest.raises(MissingEvents) as refused:
+                await recover(log)
+        assert str(segments[-1]) in refused.value.message.next
+    assert closed_segments(path) == segments
+    assert path.read_bytes() == older
+    for segment in segments:
+        segment.rename(segment.with_suffix(".away"))
+    async with open_file_log(path) as log:
+        assert await append(log)
+        assert (await read_all(log))[:10] == lines
+
+
+@pytest.mark.parametrize("has_mark", [False, True])
+async def test_a_file_that_begins_with_another_line_is_refused(
+    path: Path, *, has_mark: bool
+) -> None:
+    lines, head = some_lines(40)
+    for first in range(2, 2 * TILE + 2):
+        path.write_bytes(file_bytes(lines[first - 1 :]))
+        if has_mark:
+            publish(path, lines[first - 1 :], head)
+        at_tile = first % TILE == 1
+        for opening in (JsonlLog, JsonlReader):
+            with pytest.raises(DamagedLog) as refused:
+                opening(path)
+            assert isinstance(refused.value, MissingEvents) == at_tile
+            assert str(path) in str(refused.value)
+        assert not report_on(path).ok
+        assert mark_of(path).exists() == has_mark
 
 
 async def test_a_damaged_first_line_of_the_open_file_is_named(path: Path) -> None:

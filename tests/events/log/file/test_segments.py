@@ -273,7 +273,7 @@ async def test_a_replaced_file_is_not_taken_for_a_closing(path: Path, *, is_cont
         accept = mock.patch.object(SegmentedFile, "has", return_value=True)
         if is_control:
             with accept:
-                assert log._has_followed_closing()
+                assert log._has_followed_closing("")
             return
         with pytest.raises(LogFenced):
             await append(log)
