@@ -121,7 +121,7 @@ def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:
 
 
 def copy_owner(descriptor: int, of: os.stat_result) -> None:
-    """Set owner and group of a file to those of another one, as far as that is permitted."""
+    """Set owner and group of a file to those of another one, where permitted."""
     for owner, group in ((-1, of.st_gid), (of.st_uid, -1)):
         with suppress(PermissionError):
             os.fchown(descriptor, owner, group)

@@ -53,6 +53,12 @@ LOG_FILE_OLD: Final = Message(
     "Nothing was lost yet: the newer events are in the closed segment.",
     "put the newest {path} back; to give the newer events up, move {segment} away",
 )
+SEGMENT_SET_ASIDE: Final = Message(
+    "the closed segment {path} does not have the lines of {log}: it was moved to {kept}",
+    "Nothing was deleted, and writes continue. If an older copy of the log was put back, the events that "
+    "were acknowledged after it are in that file.",
+    "`zstdcat {kept}` shows them; `eventapi log verify` checks the log",
+)
 LOG_FILE_EMPTY: Final = Message(
     "{path} is empty, though the log has closed segments",
     "Nothing was changed. The newest events are missing.",

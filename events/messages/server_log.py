@@ -39,12 +39,6 @@ SEGMENT_NOT_CLOSED: Final = Message(
     "Nothing was changed or lost, and writes continue. The open file of the log grows.",
     "free space if the disk is full (df -h {path}), or `eventapi log verify`; it is retried automatically",
 )
-SEGMENT_SET_ASIDE: Final = Message(
-    "the closed segment {path} does not have the lines of {log}: it was moved to {kept}",
-    "Nothing was deleted, and writes continue. If an older copy of the log was put back, the events that "
-    "were acknowledged after it are in that file.",
-    "`zstdcat {kept}` shows them; `eventapi log verify` checks the log",
-)
 MARK_NOT_SYNCED: Final = Message(
     "the mark was not synced: {reason}",
     "Nothing was lost. After a power cut the next start checks more of the log, and takes longer.",

@@ -20,22 +20,25 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import zstandard
 
+from events.codec import MAX_LINE_BYTES
 from events.errors import DamagedLog, MissingEvents
 from events.io.files import make_file
-from events.log.file.paths import SUFFIX
+from events.log.file.paths import SUFFIX, files_in
 from events.messages.errors import SEGMENT_DAMAGED, SEGMENT_MISSING
 
 LINES_PER_FRAME: Final = 256
 """The lines of one tile."""
+
+_T = TypeVar("_T")
 
 _NAME: Final = re.compile(r"([0-9]{16})-([0-9]{16})\.jsonl\.zst")
 _SKIPPABLE: Final = struct.Struct("<II")
@@ -45,6 +48,9 @@ _CHECK_MAGIC: Final = 0x184D2A50
 _TABLE_MAGIC: Final = 0x184D2A5E
 _SEEKABLE_MAGIC: Final = 0x8F92EAB1
 _LEVEL: Final = 3
+
+_SYNCED_BYTES: Final = 1 << 23
+"""After so many bytes a new file is synced: the syncs of the log may wait for all its dirty pages."""
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -69,7 +75,10 @@ class ClosedSegment(msgspec.Struct, frozen=True):
         return self.start + self.size
 
     def frame_at(self, offset: int) -> tuple[int, int, int]:
-        """The number, start and end of the frame that has a byte of the log."""
+        """The number, start and end of the frame that has a byte of the log.
+
+        Raises as `read_frame`.
+        """
         ends = self._table().uncompressed
         number = bisect_right(ends, offset - self.start) - 1
         return number, self.start + ends[number], self.start + ends[number + 1]
@@ -103,7 +112,11 @@ class ClosedSegment(msgspec.Struct, frozen=True):
             yield self.read_frame(number)
 
     def _table(self) -> _Table:
-        return _load_table(self.path, self.first, self.last, self.start)
+        table = _load(_cached_table, self.path, self.first, self.last, self.start)
+        if table.uncompressed[-1] != self.size:
+            reason = "it was replaced by another file while it was in use"
+            raise damaged(self.path, reason, self.first, self.start)
+        return table
 
 
 def damaged(path: Path, reason: str, position: int, offset: int) -> DamagedLog:
@@ -123,8 +136,11 @@ def segment_path(directory: Path, first: int, last: int) -> Path:
 
 
 def list_segments(directory: Path) -> list[tuple[int, int, Path]]:
-    """First and last position and path of each segment in a directory, in order."""
-    found = ((_NAME.fullmatch(path.name), path) for path in directory.glob(f"*{SUFFIX}"))
+    """First and last position and path of each segment in a directory, in order.
+
+    Raises `OSError` unless there is no directory.
+    """
+    found = ((_NAME.fullmatch(path.name), path) for path in files_in(directory))
     return sorted((int(name[1]), int(name[2]), path) for name, path in found if name)
 
 
@@ -133,19 +149,27 @@ def open_segment(path: Path, first: int, last: int, start: int) -> ClosedSegment
 
     Raises `DamagedLog`, `MissingEvents` and `OSError`.
     """
-    table = _load_table(path, first, last, start)
-    return ClosedSegment(path, first, last, start, table.uncompressed[-1])
+    size = _load(_cached_size, path, first, last, start)
+    return ClosedSegment(path, first, last, start, size)
 
 
-def _load_table(path: Path, first: int, last: int, start: int) -> _Table:
+def _load(
+    read: Callable[[Path, int, int, int, int], _T], path: Path, first: int, last: int, start: int
+) -> _T:
     try:
         found = path.stat()
     except FileNotFoundError:
         raise missing(path, first, start) from None
     try:
-        return _cached_table(path, last - first + 1, found.st_ino, found.st_mtime_ns, found.st_size)
+        return read(path, last - first + 1, found.st_ino, found.st_mtime_ns, found.st_size)
     except (ValueError, struct.error) as error:
         raise damaged(path, str(error), first, start) from None
+
+
+@lru_cache(maxsize=1 << 14)
+def _cached_size(path: Path, lines: int, inode: int, changed: int, size: int) -> int:
+    """The uncompressed size: to open a log takes that of every segment, and no table."""
+    return _cached_table(path, lines, inode, changed, size).uncompressed[-1]
 
 
 @lru_cache(maxsize=64)
@@ -162,7 +186,10 @@ def _cached_table(path: Path, lines: int, _inode: int, _changed: int, size: int)
     table = content[_CHECK.size :]
     if content[: _CHECK.size] != _CHECK.pack(_CHECK_MAGIC, 4, zlib.crc32(table)):
         raise ValueError("the table of its frames is damaged")
-    entries = array("I", table[_SKIPPABLE.size : -_FOOTER.size])
+    entries = struct.unpack(f"<{2 * frames}I", table[_SKIPPABLE.size : -_FOOTER.size])
+    # Without this limit, a wrong size could ask for all memory.
+    if max(entries[1::2]) > LINES_PER_FRAME * (MAX_LINE_BYTES + 1):
+        raise ValueError("a frame is larger than its lines can be")
     compressed = array("Q", accumulate(entries[::2], initial=0))
     if compressed[-1] != end:
         raise ValueError(f"it has {size:,} bytes, and its table is of another size")
@@ -175,14 +202,19 @@ def write_segment(path: Path, tiles: Iterable[bytes], mode: int) -> int:
     Raises `OSError`.
     """
     compressor = zstandard.ZstdCompressor(_LEVEL, write_checksum=True, write_content_size=True)
-    entries = array("I")
+    entries: list[int] = []
+    synced = 0
     with os.fdopen(make_file(path, os.O_WRONLY, mode), "wb") as file:
         for tile in tiles:
             frame = compressor.compress(tile)
             entries.extend((len(frame), len(tile)))
             file.write(frame)
+            if file.tell() >= synced + _SYNCED_BYTES:
+                file.flush()
+                os.fdatasync(file.fileno())
+                synced = file.tell()
         footer = _FOOTER.pack(len(entries) // 2, 0, _SEEKABLE_MAGIC)
-        body = entries.tobytes() + footer
+        body = struct.pack(f"<{len(entries)}I", *entries) + footer
         table = _SKIPPABLE.pack(_TABLE_MAGIC, len(body)) + body
         file.write(_CHECK.pack(_CHECK_MAGIC, 4, zlib.crc32(table)) + table)
         file.flush()

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -36,6 +37,7 @@ from msgspec.structs import replace
 from events.codec import MAX_LINE_BYTES, check_links, stated_hash
 from events.errors import DamagedLog
 from events.io.files import (
+    PRIVATE_DIRECTORY,
     TEMPORARY,
     copy_owner,
     make_directory,
@@ -58,13 +60,16 @@ from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path, segments_path
 from events.log.file.search import find_end
 from events.log.file.segments import SegmentedFile
-from events.messages.server_log import SEGMENT_SET_ASIDE
+from events.messages.errors import SEGMENT_SET_ASIDE
 from events.record import START, Record
 
 logger = logging.getLogger("events.log")
 
 _MARGIN_BYTES: Final = 1 << 21
 """Room that a closing leaves for writes of the log and of the vault."""
+
+_FEW_BYTES: Final = 1 << 22
+"""Lines that were appended while so few were copied are left for the time under the lock."""
 
 _T = TypeVar("_T")
 
@@ -83,7 +88,8 @@ class _Cut(msgspec.Struct, frozen=True):
 async def close_segments(log: JsonlLog, segment_bytes: int, timeout: float) -> bool:
     """Close all full segments of a log; return whether there were any.
 
-    Returns False if another process is at it. ``timeout`` limits the wait for the lock, in seconds.
+    Returns False if another process closes them. ``timeout`` limits the wait for the lock, in
+    seconds.
     Raises `OSError`, `DamagedLog`, and the errors of `EventLog.exclusive`; then nothing changed, and
     the next call continues.
     """
@@ -112,10 +118,14 @@ async def close_segments(log: JsonlLog, segment_bytes: int, timeout: float) -> b
 @contextmanager
 def _claim(path: Path) -> Iterator[bool]:
     """Lock the directory of the segments; yields whether no other process has it."""
-    directory = segments_path(path)
-    make_directory(directory)
+    directory, is_new = segments_path(path), not segments_path(path).exists()
+    log = path.stat()
+    # Users who may read the log may list its segments.
+    make_directory(directory, PRIVATE_DIRECTORY | (log.st_mode & 0o444) >> 2 | log.st_mode & 0o444)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if is_new:
+            copy_owner(descriptor, log)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -136,7 +146,7 @@ def _prepare(path: Path, segment_bytes: int, stop: threading.Event) -> _Cut | No
     file = SegmentedFile.open(path)
     try:
         published = read_commit_point(commit_index_path(path))
-        # At least one line stays in the open file, because it tells the place of the file.
+        # At least one line stays in the open file, because the file begins with its position.
         last = (published.head.position - 1) // closed.LINES_PER_FRAME * closed.LINES_PER_FRAME
         if last < file.first:
             return None
@@ -146,12 +156,13 @@ def _prepare(path: Path, segment_bytes: int, stop: threading.Event) -> _Cut | No
             reason = "its lines are not where their positions place them"
             raise DamagedLog(reason, position=file.first, offset=file.base)
         before = _record_before(file)
+        if end - before.end < segment_bytes:
+            return None
+        _check_room_for_all(file, published.offset)
         while end - before.end >= segment_bytes:
             before = _close_one(file, before, end, segment_bytes, stop)
-        if before.end == file.base:
-            return None
         sync_directory(segments_path(path))
-        _copy_rest(file, before.end, published.offset, stop)
+        _copy_rest(file, before.end, stop)
         return _Cut(_replacement_path(path), before.end)
     finally:
         file.close()
@@ -183,7 +194,6 @@ def _close_one(
         _set_aside(path, file.path)
     temporary = directory / f"{first:016}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
-    _check_room(directory, 2 * segment_bytes)
     try:
         tiles = _tiles(file, before.end, end, segment_bytes)
         mode = stat.S_IMODE(os.fstat(file.descriptor).st_mode)
@@ -222,6 +232,19 @@ def _settle(path: Path, file: SegmentedFile) -> None:
         os.close(descriptor)
 
 
+def _check_room_for_all(file: SegmentedFile, end: int) -> None:
+    """Raise `OSError` without room for all segments and the next open file.
+
+    Nothing is freed before the last step. Segments of a closing that was interrupted count as
+    written, so that it can be continued.
+    """
+    directory = segments_path(file.path)
+    written = sum(
+        path.stat().st_size for first, _, path in list_segments(directory) if first >= file.first
+    )
+    _check_room(directory, end - file.base - written)
+
+
 def _check_room(directory: Path, needed: int) -> None:
     """Raise `OSError` without so much room: a closing must not use up the last."""
     free = os.statvfs(directory)
@@ -258,21 +281,32 @@ def _compare(
     return before
 
 
-def _copy_rest(file: SegmentedFile, start: int, end: int, stop: threading.Event) -> None:
-    """Copy the lines that stay to the next open file, compare and sync them."""
+def _copy_rest(file: SegmentedFile, start: int, stop: threading.Event) -> None:
+    """Copy the lines that stay to the next open file, compare and sync them.
+
+    Lines that are appended meanwhile are copied, too, except the last few.
+    """
     path = _replacement_path(file.path)
     path.unlink(missing_ok=True)
-    _check_room(path.parent, end - start)
     mode = stat.S_IMODE(os.fstat(file.descriptor).st_mode)
     with os.fdopen(make_file(path, os.O_RDWR, mode), "w+b", buffering=0) as copy:
-        for at in _paced(range(start, end, BYTES_PER_READ), stop):
-            data = file.pread(min(BYTES_PER_READ, end - at), at)
-            if (
-                copy.write(data) != len(data)
-                or os.pread(copy.fileno(), len(data), at - start) != data
-            ):
-                raise OSError(errno.EIO, f"{path} could not be written")
-        os.fsync(copy.fileno())
+        at, is_short = start, False
+        while not is_short:
+            end = read_commit_point(commit_index_path(file.path)).offset
+            is_short = end - at <= _FEW_BYTES
+            _check_room(path.parent, end - at)
+            for part in _paced(range(at, end, BYTES_PER_READ), stop):
+                _copy_part(file, copy, part, min(BYTES_PER_READ, end - part), start)
+            at = end
+    _settle(path, file)
+
+
+def _copy_part(file: SegmentedFile, copy: FileIO, at: int, size: int, start: int) -> None:
+    data = file.pread(size, at)
+    if copy.write(data) != size or os.pread(copy.fileno(), size, at - start) != data:
+        raise OSError(errno.EIO, "the next open file could not be written")
+    # A single sync of many bytes at the end would delay those of the log.
+    os.fdatasync(copy.fileno())
 
 
 def _paced(parts: Iterable[_T], stop: threading.Event) -> Iterator[_T]:

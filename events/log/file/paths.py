@@ -6,6 +6,7 @@ Kept apart from the code that uses the files, because the check before a start i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,5 +35,15 @@ def segments_path(log: Path) -> Path:
 
 
 def closed_segments(log: Path) -> Sequence[Path]:
-    """Return the files of the closed segments."""
-    return sorted(segments_path(log).glob(f"*{SUFFIX}"))
+    """Return the files of the closed segments; raises as `files_in`."""
+    return sorted(path for path in files_in(segments_path(log)) if path.name.endswith(SUFFIX))
+
+
+def files_in(directory: Path) -> Sequence[Path]:
+    """Return the files of a directory, none if it is missing; raises `OSError`.
+
+    Unlike `Path.glob`, it does not take a directory that may not be read for an empty one.
+    """
+    with suppress(FileNotFoundError):
+        return list(directory.iterdir())
+    return ()

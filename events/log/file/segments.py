@@ -202,7 +202,8 @@ class SegmentedFile:
 
         A wrong segment shifts all later lines, so that recovery would cut in the middle of one.
         """
-        if self.segments and published.offset <= self.size and not self.has(published):
+        is_read = published.head.position and published.offset <= self.size
+        if self.segments and is_read and not self.has(published):
             message = SEGMENT_FOREIGN.fill(directory=segments_path(self.path))
             raise DamagedLog(message, position=published.head.position, offset=published.offset)
 
