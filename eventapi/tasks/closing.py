@@ -17,7 +17,7 @@ logger = logging.getLogger("eventapi.tasks")
 CHECK_INTERVAL_SECONDS = 5.0
 """The average time between two checks; it varies, so that workers do not all check at once."""
 
-RETRY_SECONDS: Final = 300.0
+RETRY_SECONDS = 300.0
 LOCK_SECONDS: Final = 5.0
 
 
