@@ -20,11 +20,11 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import zstandard
@@ -45,6 +45,8 @@ _CHECK_MAGIC: Final = 0x184D2A50
 _TABLE_MAGIC: Final = 0x184D2A5E
 _SEEKABLE_MAGIC: Final = 0x8F92EAB1
 _LEVEL: Final = 3
+
+_T = TypeVar("_T")
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ class ClosedSegment(msgspec.Struct, frozen=True):
             yield self.read_frame(number)
 
     def _table(self) -> _Table:
-        return _load_table(self.path, self.first, self.last, self.start)
+        return _load(_cached_table, self.path, self.first, self.last, self.start)
 
 
 def damaged(path: Path, reason: str, position: int, offset: int) -> DamagedLog:
@@ -123,8 +125,13 @@ def segment_path(directory: Path, first: int, last: int) -> Path:
 
 
 def list_segments(directory: Path) -> list[tuple[int, int, Path]]:
-    """First and last position and path of each segment in a directory, in order."""
-    found = ((_NAME.fullmatch(path.name), path) for path in directory.glob(f"*{SUFFIX}"))
+    """First and last position and path of each segment in a directory, in order.
+
+    None if there is no directory. Raises `OSError`.
+    """
+    if not directory.is_dir():
+        return []
+    found = ((_NAME.fullmatch(path.name), path) for path in directory.iterdir())
     return sorted((int(name[1]), int(name[2]), path) for name, path in found if name)
 
 
@@ -133,19 +140,27 @@ def open_segment(path: Path, first: int, last: int, start: int) -> ClosedSegment
 
     Raises `DamagedLog`, `MissingEvents` and `OSError`.
     """
-    table = _load_table(path, first, last, start)
-    return ClosedSegment(path, first, last, start, table.uncompressed[-1])
+    return ClosedSegment(path, first, last, start, _load(_cached_size, path, first, last, start))
 
 
-def _load_table(path: Path, first: int, last: int, start: int) -> _Table:
+def _load(
+    read: Callable[[Path, int, int, int, int], _T], path: Path, first: int, last: int, start: int
+) -> _T:
+    """Read from the table of a file, or what was read since its last change."""
     try:
         found = path.stat()
     except FileNotFoundError:
         raise missing(path, first, start) from None
     try:
-        return _cached_table(path, last - first + 1, found.st_ino, found.st_mtime_ns, found.st_size)
+        return read(path, last - first + 1, found.st_ino, found.st_mtime_ns, found.st_size)
     except (ValueError, struct.error) as error:
         raise damaged(path, str(error), first, start) from None
+
+
+@lru_cache(maxsize=4096)
+def _cached_size(path: Path, lines: int, inode: int, changed: int, size: int) -> int:
+    """The size of the lines, of many files: each table has 100 kB."""
+    return _cached_table(path, lines, inode, changed, size).uncompressed[-1]
 
 
 @lru_cache(maxsize=64)

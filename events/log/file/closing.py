@@ -105,8 +105,8 @@ async def close_segments(log: JsonlLog, segment_bytes: int, timeout: float) -> b
 @contextmanager
 def _claim(path: Path) -> Iterator[bool]:
     """Lock the directory of the segments; yields whether no other process has it."""
-    directory = segments_path(path)
-    make_directory(directory)
+    directory, mode = segments_path(path), stat.S_IMODE(path.stat().st_mode)
+    make_directory(directory, mode | (mode & 0o444) >> 2)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:

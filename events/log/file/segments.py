@@ -179,7 +179,7 @@ class SegmentedFile:
     def has(self, published: CommitPoint) -> bool:
         """Whether the published head is the line that ends there."""
         if not published.head.position:
-            return True
+            return False
         tail = self.pread(_TAIL_BYTES, max(published.offset - _TAIL_BYTES, 0))
         return tail.endswith(b"\n") and published.head.matches(tail[:-1])
 

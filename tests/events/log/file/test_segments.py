@@ -23,7 +23,7 @@ from events.log.file import closed
 from events.log.file.closing import close_segments
 from events.log.file.commit_index import read_commit_point
 from events.log.file.log import JsonlLog
-from events.log.file.paths import closed_segments
+from events.log.file.paths import closed_segments, segments_path
 from events.log.file.reader import JsonlReader
 from events.log.file.segments import SegmentedFile, open_stream
 from events.log.port import Head
@@ -183,6 +183,7 @@ async def test_files_have_the_mode_of_the_log(path: Path) -> None:
         assert await close_segments(log, 1, 5)
     modes = {one.stat().st_mode & 0o777 for one in (path, *closed_segments(path))}
     assert modes == {0o640}
+    assert segments_path(path).stat().st_mode & 0o777 == 0o750
 
 
 async def test_a_log_behind_a_link_stays_behind_it(tmp_path: Path) -> None:
