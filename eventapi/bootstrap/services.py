@@ -113,7 +113,7 @@ async def open_services(
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
-            *(_taking_snapshots(settings, parts, journal), mail.run(), _closing(settings, log)),
+            *(_snapshots(settings, parts, journal), mail.run(), _closing(settings, log, check)),
             metering.count_requests(observers, stats.sample) if metering else nullcontext(),
         ):
             await stack.enter_async_context(task)
@@ -280,9 +280,7 @@ async def _open_counts(
 
 
 @asynccontextmanager
-async def _taking_snapshots(
-    settings: Settings, parts: Overrides, journal: Journal
-) -> AsyncIterator[None]:
+async def _snapshots(settings: Settings, parts: Overrides, journal: Journal) -> AsyncIterator[None]:
     if not settings.snapshot_every or parts.log is not None:
         yield
         return
@@ -291,8 +289,11 @@ async def _taking_snapshots(
         yield
 
 
-def _closing(settings: Settings, log: EventLog) -> AbstractAsyncContextManager[None]:
-    """The task that closes segments, for a log in a file."""
+def _closing(
+    settings: Settings, log: EventLog, check: ChainCheck
+) -> AbstractAsyncContextManager[None]:
+    """The task that closes segments of a log in a file, once its chain is checked."""
     if not isinstance(log, JsonlLog) or not settings.segment_bytes:
         return nullcontext()
-    return restart_on_error(lambda: run_closing(log, settings.segment_bytes), "closing")
+    run = after(check, lambda: run_closing(log, settings.segment_bytes, exit_after_flush))
+    return restart_on_error(run, "closing")

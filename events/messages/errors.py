@@ -31,7 +31,8 @@ BAD_SETTING: Final = Message(
 
 SEGMENT_DAMAGED: Final = Message(
     "the closed segment {path} is damaged: {reason}",
-    DAMAGED_LOG.severity,
+    "Nothing was changed. Its events cannot be read, and no server starts that must read them. "
+    "Everything before the damage is intact.",
     "put {path} back from a copy: it never changed since it was closed; without one, "
     "`eventapi log restore COPY`",
 )

@@ -139,8 +139,8 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
     keyring, missing = keyring_of(options), MissingKeys()
     vocabulary, declared = options.vocabulary, list[tuple[SchemaDeclared, str]]()
     undeclared = set[str]()
-    with open_stream(path) as (file, _):
-        try:
+    try:
+        with open_stream(path) as (file, _):
             before = last = _record_before(file, start)
             tree = Frontier(before.position)
             for chunk in _chunks(file, start, end):
@@ -153,8 +153,8 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
                 if tree.size < options.leaves:
                     for line in chunk.split(b"\n")[: options.leaves - tree.size]:
                         tree.add(leaf_hash(line))
-        except (ValueError, DamagedLog):
-            return None
+    except (ValueError, DamagedLog):
+        return None
     return Segment(before, last, tree.subtrees, missing, declared, frozenset(undeclared))
 
 

@@ -27,6 +27,7 @@ from eventapi.journal.clock import SystemUptime
 from eventapi.tasks import closing
 from events.log.file import closed, reserve
 from events.log.file import log as jsonl
+from events.log.file.closing import close_segments
 from events.log.file.commit_index import CommitIndex
 from events.log.port import Head
 from projections.state import State
@@ -120,9 +121,15 @@ def no_sync() -> ASGIApp:
     return app.create_app()
 
 
+async def close_every_tile(log: jsonl.JsonlLog, _: int, timeout: float) -> bool:
+    """Close segments below the least size of the setting."""
+    return await close_segments(log, 1, timeout)
+
+
 def frequent_closings() -> ASGIApp:
     """No bug: each tile of the log is closed soon after it is full."""
     plant(closing, "CHECK_INTERVAL_SECONDS", 0.05)
+    plant(closing, "close_segments", close_every_tile)
     plant(closed, "LINES_PER_FRAME", LINES_PER_FRAME)
     return app.create_app()
 

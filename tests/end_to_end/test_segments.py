@@ -22,7 +22,8 @@ from tests.end_to_end.workers import run_trial
 from tests.end_to_end.workload import Workload
 
 SECONDS = 10.0
-KILLS = 6
+KILLS = 4
+PATIENCE_SECONDS = 60.0
 
 
 def closing_process(data: Path) -> int:
@@ -40,11 +41,11 @@ def test_closings_with_killed_workers_cause_no_violation(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = uvicorn_of("tests.end_to_end.planted:frequent_closings")
-    with Server(data, 4, command, {"EVENTAPI_SEGMENT_BYTES": "1"}) as server:
+    with Server(data, 4, command) as server:
         killed: set[int] = set()
 
         def kill(__: Workload) -> None:
-            deadline = time.monotonic() + SECONDS
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while len(killed) < KILLS and time.monotonic() < deadline:
                 is_at_work = any(data.rglob("*.tmp"))
                 if is_at_work and (worker := closing_process(data)) and worker not in killed:

@@ -156,6 +156,7 @@ def open_segment(path: Path, first: int, last: int, start: int) -> ClosedSegment
 def _load(
     read: Callable[[Path, int, int, int, int], _T], path: Path, first: int, last: int, start: int
 ) -> _T:
+    """Read from the table of a file, or what was read since its last change."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -37,7 +37,6 @@ from msgspec.structs import replace
 from events.codec import MAX_LINE_BYTES, check_links, stated_hash
 from events.errors import DamagedLog
 from events.io.files import (
-    PRIVATE_DIRECTORY,
     TEMPORARY,
     copy_owner,
     make_directory,
@@ -120,8 +119,9 @@ def _claim(path: Path) -> Iterator[bool]:
     """Lock the directory of the segments; yields whether no other process has it."""
     directory, is_new = segments_path(path), not segments_path(path).exists()
     log = path.stat()
+    mode = stat.S_IMODE(log.st_mode)
     # Users who may read the log may list its segments.
-    make_directory(directory, PRIVATE_DIRECTORY | (log.st_mode & 0o444) >> 2 | log.st_mode & 0o444)
+    make_directory(directory, mode | (mode & 0o444) >> 2)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if is_new:

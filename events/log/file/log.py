@@ -35,6 +35,9 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock`` (see
 9. Bytes written to a file that was removed or replaced are lost with the process, and two lock
    files of the same name are two locks. So every append compares, under the lock, the open log,
    commit index and lock with the files at their paths, and is refused, as after 5, if one differs.
+10. The first part of a log that has grown is closed: moved to a compressed file, see
+    `events.log.file.closing`. Then another file is at the path, and is the same log if it begins
+    after the closed lines, and has the published line in its place.
 """
 
 from __future__ import annotations

@@ -76,5 +76,6 @@ def find_end(read: Read, position: int, low: Place, high: Place) -> int | None:
         elif ends[0][0] > position:
             high = min(high, ends[0])
         else:
-            return ends[position - ends[0][0]][1]
+            found = ends[position - ends[0][0]][1]
+            return found if found <= end else None
     return dict((low, high)).get(position)

@@ -3,7 +3,7 @@
 Everything above this module uses offsets in the whole log, and is the same for a log in one file.
 
 No list of the segments is stored. Every line begins with its position, so the first line of the
-open file tells with which one it begins, and the segments before it must lead there from the first
+open file states where it begins, and the segments before it must lead there from the first
 position on. A segment whose lines are still in the open file is not used yet: a process died, or is
 at work, between writing it and cutting the open file; see `events.log.file.closing`.
 """
@@ -193,7 +193,7 @@ class SegmentedFile:
     def has(self, published: CommitPoint) -> bool:
         """Whether the published head is the line that ends there."""
         if not published.head.position:
-            return True
+            return False
         tail = self.pread(_TAIL_BYTES, max(published.offset - _TAIL_BYTES, 0))
         return tail.endswith(b"\n") and published.head.matches(tail[:-1])
 

@@ -91,8 +91,8 @@ def test_a_lost_open_file_is_noticed_and_restored_only_without_its_segments(
     restoring = ("log", "restore", str(backup), "--vault", str(tmp_path / "keys"))
     code, err = refusal_of(data, *restoring)
     assert code != 0
-    assert "events.jsonl.segments" in message_in(err)
-    path.with_name("events.jsonl.segments").rename(tmp_path / "old.segments")
+    assert f"mv {path}.segments {path}.old.segments" in err
+    Path(f"{path}.segments").rename(f"{path}.old.segments")
     output_of(data, *restoring)
     assert log_of(data) == log_of(backup)
 

@@ -212,8 +212,9 @@ async def test_control_without_the_lines_appended_meanwhile_events_are_missing(
     """The rest of the open file is copied before the lock is acquired."""
     copy_rest = closing._copy_rest
 
-    def copy_some(file: SegmentedFile, start: int, _: int, stop: threading.Event) -> None:
-        copy_rest(file, start, start + len(lines[16]) + 1, stop)
+    def copy_some(file: SegmentedFile, start: int, stop: threading.Event) -> None:
+        copy_rest(file, start, stop)
+        os.truncate(closing._replacement_path(path), len(lines[16]) + 1)
 
     async with open_file_log(path) as log:
         lines = await append(log, 17 + TILE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events.log.file import lines as lines_module
@@ -63,6 +63,7 @@ def test_a_search_in_a_damaged_file_ends(lengths: list[int], place: int, at: int
         assert found is None or 0 <= found <= ends[-1]
 
 
+@example(1, 61, 2, 249)
 @given(st.integers(1, 60), st.integers(61, 200), st.integers(1, 140), st.integers(1, 250))
 def test_a_search_among_repeated_lines_ends(at: int, first: int, count: int, position: int) -> None:
     """Lines were pasted at another place: positions there do not ascend."""

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.items import ITEMS
+from events.codec import stated_hash
 from events.errors import LogFenced
 from events.log.check import check_chain
 from events.log.copy import copy
@@ -22,9 +23,10 @@ from events.log.file import closed
 from events.log.file.closing import close_segments
 from events.log.file.commit_index import read_commit_point
 from events.log.file.log import JsonlLog
-from events.log.file.paths import closed_segments
+from events.log.file.paths import closed_segments, segments_path
 from events.log.file.reader import JsonlReader
 from events.log.file.segments import SegmentedFile, open_stream
+from events.log.port import Head
 from events.verification.verify import verify
 from tests.events.log_helpers import (
     append,
@@ -32,6 +34,7 @@ from tests.events.log_helpers import (
     in_event_loop,
     mark_of,
     open_file_log,
+    publish,
     read_all,
     some_lines,
 )
@@ -180,6 +183,7 @@ async def test_files_have_the_mode_of_the_log(path: Path) -> None:
         assert await close_segments(log, 1, 5)
     modes = {one.stat().st_mode & 0o777 for one in (path, *closed_segments(path))}
     assert modes == {0o640}
+    assert segments_path(path).stat().st_mode & 0o777 == 0o750
 
 
 async def test_a_log_behind_a_link_stays_behind_it(tmp_path: Path) -> None:
@@ -309,10 +313,14 @@ async def test_a_copy_is_one_file_and_goes_on_with_a_part_of_it(path: Path, tmp_
     assert target.read_bytes() == file_bytes(lines)
 
 
-async def test_a_mark_that_is_lost_or_behind_is_made_again(path: Path) -> None:
-    """A power cut may leave a mark that names a line in a closed segment."""
+@pytest.mark.parametrize("published", [0, 3, 9, 29])
+async def test_a_mark_that_is_lost_or_behind_is_made_again(path: Path, published: int) -> None:
+    """It may name a line in a closed segment; the segments stay as they are."""
     lines = await closed_log(path)
     mark_of(path).unlink()
+    if published:
+        head = Head(published, stated_hash(lines[published - 1]))
+        publish(path, lines[:published], head)
     async with open_file_log(path) as log, log.exclusive(1) as appender:
         assert appender.head.position == len(lines)
     async with open_reader(path) as reader:
