@@ -133,7 +133,7 @@ def proxies_fault(proxies: Sequence[str]) -> str:
 
 
 def segment_bytes_fault(value: int) -> str:
-    """The fault of the size of a segment: thousands of tiny files would slow down every start."""
+    """Refuse a size that would make thousands of tiny files, which slow down starts."""
     if value == 0 or value >= MIN_SEGMENT_BYTES:
         return ""
     return f"must be 0, or {MIN_SEGMENT_BYTES:,} bytes or more, not '{value}'"
