@@ -90,7 +90,8 @@ class SegmentedFile:
         if first is None or first % closed.LINES_PER_FRAME != 1:
             # An empty log or a damaged first line: a segment ends with a tile.
             first = found[-1][1] + 1 if found else 1
-            if found or stated is not None:
+            # With ``on_damage``, the lines of a log in one file are judged one by one.
+            if found or (stated is not None and self._on_damage is None):
                 error = FIRST_LINE_UNREADABLE if head else LOG_FILE_EMPTY
                 self._accept(DamagedLog(error.fill(path=self.path), position=first, offset=0))
         self.first, due, offset = first, 1, 0
