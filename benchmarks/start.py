@@ -92,6 +92,7 @@ def measure(data: Path, verify: str) -> tuple[float, float, float]:
         "EVENTAPI_VERIFY": verify,
         "EVENTAPI_LOG_LEVEL": "error",
         "EVENTAPI_SNAPSHOT_EVERY": "0",
+        "EVENTAPI_SEGMENT_BYTES": "0",
     }
     with httpx.Client(base_url=f"http://{HOST}:{port}") as client:
 
@@ -115,7 +116,8 @@ def measure_damage(data: Path) -> float:
         log.write(flipped)
     command = [sys.executable, "-m", "eventapi", "--data", str(data), "serve", "--port", "0"]
     started = time.monotonic()
-    done = subprocess.run(command, check=False, cwd=data, capture_output=True)
+    one_file = os.environ | {"EVENTAPI_SEGMENT_BYTES": "0"}
+    done = subprocess.run(command, check=False, cwd=data, capture_output=True, env=one_file)
     if done.returncode != DAMAGED:
         raise SystemExit(f"the server ended with {done.returncode}: {done.stderr.decode()}")
     return time.monotonic() - started

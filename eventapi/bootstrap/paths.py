@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventapi.configuration.settings import Settings
-from events.log.file.paths import commit_index_path, lock_path, reserve_path
+from events.log.file.paths import (
+    closed_segments,
+    commit_index_path,
+    lock_path,
+    reserve_path,
+)
 
 SIGNING_KEY_SUFFIX = ".key"
 CHECKPOINT_SUFFIX = ".checkpoint"
@@ -35,6 +40,7 @@ def files_of_server(settings: Settings) -> Sequence[Path]:
         log,
         *paths_beside(log),
         reserve_path(log),
+        *closed_segments(log),
         vault,
         followers_path(settings),
         clock_path(settings),

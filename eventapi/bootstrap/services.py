@@ -54,6 +54,7 @@ from eventapi.security.signed_texts import SignedTexts
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
 from eventapi.tasks.chain_check import ChainCheck
+from eventapi.tasks.closing import run_closing
 from eventapi.tasks.read_models import run_read_models
 from eventapi.tasks.restart import restart_on_error
 from eventapi.tasks.session_expiry import run_session_expiry
@@ -64,6 +65,7 @@ from eventapi.telemetry.metrics.meters import Meters
 from eventapi.telemetry.progress import replay_lines
 from eventapi.webhooks.tasks import WebhookTasks
 from eventapi.witnesses.tasks import WitnessTasks
+from events.log.file.log import JsonlLog
 from events.log.port import EventLog
 from events.transparency.checkpoints import Checkpoints
 
@@ -111,7 +113,7 @@ async def open_services(
         for task in (
             close_streams_at_signal(log_watcher, live_events),
             *_background_tasks(check, journal, log_watcher, counts, signing, webhooks, witnesses),
-            *(_taking_snapshots(settings, parts, journal), mail.run()),
+            *(_snapshots(settings, parts, journal), mail.run(), _closing(settings, log, check)),
             _counting_requests(metering, observers, WorkerStats(*worker, *sources, witnesses)),
         ):
             await stack.enter_async_context(task)
@@ -286,12 +288,20 @@ async def _open_counts(
 
 
 @asynccontextmanager
-async def _taking_snapshots(
-    settings: Settings, parts: Overrides, journal: Journal
-) -> AsyncIterator[None]:
+async def _snapshots(settings: Settings, parts: Overrides, journal: Journal) -> AsyncIterator[None]:
     if not settings.snapshot_every or parts.log is not None:
         yield
         return
     snapshots = snapshots_of(settings, parts)
     async with restart_on_error(lambda: run_snapshots(journal, snapshots, settings), "snapshots"):
         yield
+
+
+def _closing(
+    settings: Settings, log: EventLog, check: ChainCheck
+) -> AbstractAsyncContextManager[None]:
+    """The task that closes segments of a log in a file, once its chain is checked."""
+    if not isinstance(log, JsonlLog) or not settings.segment_bytes:
+        return nullcontext()
+    run = after(check, lambda: run_closing(log, settings.segment_bytes, exit_after_flush))
+    return restart_on_error(run, "closing")

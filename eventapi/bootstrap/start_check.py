@@ -24,7 +24,7 @@ from eventapi.bootstrap.paths import (
 from eventapi.configuration.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
 from events.io.files import wrong_kind_message
-from events.log.file.paths import commit_index_path
+from events.log.file.paths import closed_segments, commit_index_path, segments_path
 from events.messages.errors import (
     DATABASE_LOG_LOST,
     LOG_LOST,
@@ -205,6 +205,8 @@ def _traces_beside(path: Path) -> Iterator[str]:
             yield f"{mark.name} ({events:,} events were acknowledged)"
     except DamagedLog:
         yield f"{mark.name} (damaged)"
+    if segments := closed_segments(path):
+        yield f"{segments_path(path).name} ({len(segments):,} closed segments)"
     if key.exists():
         yield key.name
     for signed in (checkpoint_path(path), signed_head_path(path)):

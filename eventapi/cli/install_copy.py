@@ -30,6 +30,7 @@ from events.io.files import (
 )
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.paths import commit_index_path
+from events.log.file.segments import open_stream
 from events.log.port import Head
 from events.messages.commands import COPY_NOT_PROVEN, COPY_TOO_OLD
 from events.transparency.signed_note import Note, TreeHead
@@ -80,10 +81,10 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def _copy_published_lines(source: Path, target: Path) -> None:
-    """Copy a log up to its mark to a new file of mode 0600, and sync it."""
+    """Copy a log up to its mark to one new file of mode 0600, and sync it."""
     descriptor = make_file(target, os.O_WRONLY)
-    with os.fdopen(descriptor, "wb") as out, source.open("rb") as log:
-        left = os.fstat(log.fileno()).st_size
+    with os.fdopen(descriptor, "wb") as out, open_stream(source) as (log, size):
+        left = size
         with suppress(FileNotFoundError):
             left = read_commit_point(commit_index_path(source)).offset
         with progress_bar("copying the log", left, " bytes") as progress:

@@ -30,6 +30,7 @@ from eventapi.commands.log import ResumeLog
 from eventapi.configuration.settings import Settings
 from eventapi.journal.journal import Journal
 from events.errors import SigningSuspended
+from events.log.file.paths import closed_segments
 from events.messages.commands import (
     CHECKPOINT_OF_OTHER_KEY,
     DATABASE_RESTORE,
@@ -138,7 +139,7 @@ def _check_request(request: _Request, settings: Settings) -> None:
     if request.checkpoint is None and not beside.exists():
         raise Failure(NO_PROOF.fill(path=beside))
     path = settings.log_path
-    if path.exists():
+    if path.exists() or closed_segments(path):
         raise Failure(LOG_IN_THE_WAY.fill(path=path))
 
 

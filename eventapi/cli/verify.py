@@ -33,6 +33,7 @@ from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.paths import commit_index_path
+from events.log.file.segments import ignore_damage, open_stream
 from events.messages.commands import (
     CHECKPOINT_NOT_SIGNED,
     CHECKPOINT_UNUSABLE,
@@ -136,7 +137,9 @@ def verify_file(path: Path, head: TreeHead | None, vault: VaultContents | None) 
     """
     if not path.is_file():
         raise Failure(NOT_A_REGULAR_FILE.fill(path=path))
-    with progress_bar("verifying the log", path.stat().st_size, " bytes") as progress:
+    with open_stream(path, ignore_damage) as (_, size):
+        pass
+    with progress_bar("verifying the log", size, " bytes") as progress:
         return verify(
             path,
             checkpoint=head,
@@ -209,7 +212,7 @@ def load_checkpoint(checkpoint: str) -> Note:
 def _compare_with_longer(path: Path, report: Report, longer: Path) -> Report:
     """Add a finding unless a longer log begins with the bytes that were checked."""
     at = position = offset = 0
-    with path.open("rb") as ours, longer.open("rb") as theirs:
+    with open_stream(path, ignore_damage) as (ours, _), open_stream(longer) as (theirs, _):
         while one := ours.read(min(_CHUNK_BYTES, report.bytes - at)):
             other = theirs.read(len(one))
             same = one

@@ -9,13 +9,16 @@ import msgspec
 
 from eventapi.configuration.setting import describe
 from eventapi.configuration.types import (
+    MIN_SEGMENT_BYTES,
     CertificateFile,
+    Count,
     KeyFile,
     Port,
     Text,
     Workers,
     database_file_name,
     log_fault,
+    segment_bytes_fault,
 )
 from events.database.urls import mask_url
 
@@ -70,6 +73,17 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
             example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
         ),
     ] = None
+    segment_bytes: Annotated[
+        Count,
+        describe(
+            "Size at which the first part of a log in a file is closed: compressed, in a file of its "
+            "own, and never changed again. 0 closes none. No effect on a database.",
+            unit="bytes",
+            values=f"0, or {MIN_SEGMENT_BYTES:,} or more",
+            check=segment_bytes_fault,
+            example="100000000",
+        ),
+    ] = 1 << 30
     verify: Annotated[
         Literal["background", "before"],
         describe(

@@ -29,6 +29,8 @@ _DSN = rf"^https?://[^@/:\s]+(:[^@/\s]*)?@{_HOST}/([^\s?#]+/)?[0-9]+$"
 
 _PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
 
+MIN_SEGMENT_BYTES = 1 << 20
+
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -128,6 +130,13 @@ def proxies_fault(proxies: Sequence[str]) -> str:
         except ValueError as error:
             return f"must be {PROXIES_RULE}: {error}"
     return ""
+
+
+def segment_bytes_fault(value: int) -> str:
+    """Refuse a size that would make thousands of tiny files, which slow down starts."""
+    if value == 0 or value >= MIN_SEGMENT_BYTES:
+        return ""
+    return f"must be 0, or {MIN_SEGMENT_BYTES:,} bytes or more, not '{value}'"
 
 
 def log_fault(log: str) -> str:

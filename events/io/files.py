@@ -120,6 +120,13 @@ def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:
         os.fchown(descriptor, above.st_uid, above.st_gid)
 
 
+def copy_owner(descriptor: int, of: os.stat_result) -> None:
+    """Set owner and group of a file to those of another one, where permitted."""
+    for owner, group in ((-1, of.st_gid), (of.st_uid, -1)):
+        with suppress(PermissionError):
+            os.fchown(descriptor, owner, group)
+
+
 def make_private(path: Path, content: bytes) -> None:
     """Create a complete file with mode 0600, but never replace an existing one."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")

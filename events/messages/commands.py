@@ -264,7 +264,7 @@ NO_PROOF: Final = Message(
 LOG_IN_THE_WAY: Final = Message(
     "there is already a log at {path}, and a restore replaces nothing",
     _UNCHANGED,
-    "stop the server and move the log away (mv {path} {path}.old), then repeat the command",
+    "stop the server and move the log away (mv {path} {path}.old; mv {path}.segments {path}.old.segments)",
 )
 NOTHING_SIGNED: Final = Message(
     "no checkpoint of this log has been signed yet",

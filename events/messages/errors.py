@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from events.messages.error_classes import MISSING_EVENTS, SIGNING_SUSPENDED, VAULT_UNAVAILABLE
+from events.messages.error_classes import (
+    DAMAGED_LOG,
+    MISSING_EVENTS,
+    SIGNING_SUSPENDED,
+    VAULT_UNAVAILABLE,
+)
 from events.messages.message import Message
 
 _STOPPED: Final = "Writes have stopped, and every process of this server ends with code 74."
@@ -24,6 +29,47 @@ BAD_SETTING: Final = Message(
 
 # Files
 
+SEGMENT_DAMAGED: Final = Message(
+    "the closed segment {path} is damaged: {reason}",
+    "Nothing was changed. Its events cannot be read, and no server starts that must read them. "
+    "Everything before the damage is intact.",
+    "put {path} back from a copy: it never changed since it was closed; without one, "
+    "`eventapi log restore COPY`",
+)
+SEGMENT_MISSING: Final = Message(
+    "the closed segment {path} is missing",
+    "Nothing was changed. A log is its open file and the directory of its closed segments, and a part "
+    "of it cannot be used.",
+    "put {path} back; a copy needs the whole directory, too; without one, `eventapi log restore COPY`",
+)
+SEGMENT_FOREIGN: Final = Message(
+    "a closed segment in {directory} is not of this log: its size moves all later lines",
+    "Nothing was changed.",
+    "put the files of {directory} back from a copy of this log: they never changed since they were "
+    "closed; without one, `eventapi log restore COPY`",
+)
+LOG_FILE_OLD: Final = Message(
+    "the closed segment {segment} has events up to {last:,}, which {path} does not reach: {path} is "
+    "an older copy",
+    "Nothing was lost yet: the newer events are in the closed segment.",
+    "put the newest {path} back; to give the newer events up, move {segment} away",
+)
+SEGMENT_SET_ASIDE: Final = Message(
+    "the closed segment {path} does not have the lines of {log}: it was moved to {kept}",
+    "Nothing was deleted, and writes continue. If an older copy of the log was put back, the events that "
+    "were acknowledged after it are in that file.",
+    "`zstdcat {kept}` shows them; `eventapi log verify` checks the log",
+)
+LOG_FILE_EMPTY: Final = Message(
+    "{path} is empty, though the log has closed segments",
+    "Nothing was changed. The newest events are missing.",
+    "put the newest copy of {path} back; without one, `eventapi log restore COPY`",
+)
+FIRST_LINE_UNREADABLE: Final = Message(
+    "the first line of {path} is not that of a log",
+    DAMAGED_LOG.severity,
+    "put {path} back from a copy; without one, `eventapi log restore COPY`",
+)
 LOG_FILE_GONE: Final = Message(
     "{loss} while it was in use",
     f"{_STOPPED} Acknowledged events are in the file that was removed or replaced, and are lost "

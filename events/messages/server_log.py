@@ -34,6 +34,11 @@ TAIL_PASSED_OVER: Final = Message(
     "Nothing was changed. All events before them are shown.",
     "`eventapi log verify`; if it is a copy, make it again: `eventapi log copy TO`",
 )
+SEGMENT_NOT_CLOSED: Final = Message(
+    "no segment of the log {path} was closed: {reason}",
+    "Nothing was changed or lost, and writes continue. The open file of the log grows.",
+    "free space if the disk is full (df -h {path}), or `eventapi log verify`; it is retried automatically",
+)
 MARK_NOT_SYNCED: Final = Message(
     "the mark was not synced: {reason}",
     "Nothing was lost. After a power cut the next start checks more of the log, and takes longer.",

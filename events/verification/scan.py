@@ -21,6 +21,8 @@ from typing import BinaryIO
 import msgspec
 
 from events.codec import MAX_LINE_BYTES, parse
+from events.errors import DamagedLog
+from events.log.file.segments import ignore_damage, open_stream
 from events.record import START, Record
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
@@ -86,7 +88,7 @@ def scan(  # noqa: PLR0917 - where, what and how
     The first one follows the record ``after``; the lines up to there declare the ``kinds``. Raises
     `OSError`.
     """
-    with path.open("rb") as file:
+    with open_stream(path, ignore_damage) as (file, _):
         starts = list(_segment_starts(file, after.end, end, options.segment_bytes))
     cuts = list(pairwise((*starts, end)))
     last, kinds = after, {*kinds}
@@ -144,8 +146,8 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
     keyring, missing = keyring_of(options), MissingKeys()
     vocabulary, declared = options.vocabulary, list[tuple[SchemaDeclared, str]]()
     undeclared = set[str]()
-    with path.open("rb") as file:
-        try:
+    try:
+        with open_stream(path) as (file, _):
             before = last = _record_before(file, start)
             tree = Frontier(before.position)
             for chunk in _chunks(file, start, end):
@@ -158,8 +160,8 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
                 if tree.size < options.leaves:
                     for line in chunk.split(b"\n")[: options.leaves - tree.size]:
                         tree.add(leaf_hash(line))
-        except ValueError:
-            return None
+    except (ValueError, DamagedLog):
+        return None
     return Segment(before, last, tree.subtrees, missing, declared, frozenset(undeclared))
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from events.codec import MAX_LINE_BYTES
-from events.errors import DamagedLog
+from events.errors import DamagedLog, MissingEvents
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.file.paths import commit_index_path
+from events.log.file.segments import ignore_damage, open_stream
 from events.record import START
 from events.transparency.merkle import Frontier, leaf_hash
 from events.transparency.signed_note import TreeHead
@@ -66,14 +67,13 @@ def verify(
     progress = progress or _ignore_progress
     leaves = checkpoint.size if checkpoint else 0
     options = ScanOptions(vocabulary, leaves, keys, segment_bytes)
-    with path.open("rb") as file:
-        # The size is read before the mark, so that bytes past the mark were not published in
-        # between; and again after it, so that bytes that are still absent then are really gone.
-        size = os.fstat(file.fileno()).st_size
+    # The size is read before the mark, so that bytes past the mark were not published in between;
+    # and again after it, so that bytes that are still absent then are really gone.
+    with open_stream(path, ignore_damage) as (_, size):
         run = _Verification(commit_index_path(path), options)
-        size_after_mark = os.fstat(file.fileno()).st_size
+    with open_stream(path, run.report_segment) as (file, size_after_mark):
         end = size if run.published is None else min(run.published.offset, size_after_mark)
-        if segment_bytes:
+        if segment_bytes and not run.findings:
             for segment in scan(path, end, options, processes or len(os.sched_getaffinity(0))):
                 run.add_segment(segment)
                 progress(segment.last.end)
@@ -140,6 +140,11 @@ class _Verification:
             self.findings.append(finding)
         else:
             self.left_off += 1
+
+    def report_segment(self, error: DamagedLog) -> None:
+        """Report a closed segment that is missing or damaged."""
+        kind: Kind = "missing" if isinstance(error, MissingEvents) else "damaged"
+        self._report(kind, error.position, error.offset, error.reason)
 
     def add_segment(self, segment: Segment) -> None:
         """Add lines that the scan found intact."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
+import zstandard
 
 from events.sealing import Keyring, unseal
 from events.vault.sqlite import SqliteVault
@@ -51,10 +55,42 @@ async def read_keys(vault: Path) -> Keyring:
     return keyring
 
 
+def read_whole(path: Path) -> bytes:
+    """Read the closed segments of a log and its open file, also beside a running server."""
+    closed, file = _open(path)
+    with file:
+        return b"".join(map(_decompress, closed)) + file.read()
+
+
+def size_of(path: Path) -> int:
+    """The size of a whole log in bytes."""
+    closed, file = _open(path)
+    with file:
+        return (
+            sum(len(_decompress(segment)) for segment in closed) + os.fstat(file.fileno()).st_size
+        )
+
+
+def _open(path: Path) -> tuple[list[Path], BinaryIO]:
+    """The closed segments before the first line of the open file, and the file."""
+    file = path.open("rb")
+    first = re.search(rb'"id":"([0-9]+)"', os.pread(file.fileno(), 64, 0))
+    if first is None or first[1] == b"1":
+        return [], file
+    found = sorted(path.with_name(f"{path.name}.segments").glob("*.jsonl.zst"))
+    return [one for one in found if int(one.name[17:33]) < int(first[1])], file
+
+
+@cache
+def _decompress(segment: Path) -> bytes:
+    decompressor = zstandard.ZstdDecompressor()
+    return decompressor.stream_reader(segment.read_bytes(), read_across_frames=True).read()
+
+
 def read_log(path: Path) -> Log:
     """Read a whole log; its vault lies beside it."""
     keyring = asyncio.run(read_keys(path.with_name("vault.sqlite")))
-    *raw_lines, rest = path.read_bytes().split(b"\n")
+    *raw_lines, rest = read_whole(path).split(b"\n")
     log = Log([], [f"{len(rest)} bytes after the last newline"] if rest else [])
     head, end, time = bytes(32), 0, ""
     for position, raw in enumerate(raw_lines, 1):

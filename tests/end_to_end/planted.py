@@ -24,14 +24,17 @@ from eventapi.http.request import ApiRequest
 from eventapi.http.routes import events as feeds
 from eventapi.journal import batch, journal
 from eventapi.journal.clock import SystemUptime
+from eventapi.tasks import closing
+from events.log.file import closed, reserve
 from events.log.file import log as jsonl
-from events.log.file import reserve
+from events.log.file.closing import close_segments
 from events.log.file.commit_index import CommitIndex
 from events.log.port import Head
 from projections.state import State
 
 STALE_SECONDS = 0.05
 SLOW_SYNC_SECONDS = 0.005
+LINES_PER_FRAME = 16
 
 FAULT_FILE = "fault"
 """A file in the data directory that names one of `CRASH_POINTS`; the first worker there dies."""
@@ -115,6 +118,19 @@ def no_lock() -> ASGIApp:
 def no_sync() -> ASGIApp:
     """Bug: the log is never synced."""
     plant(os, "fdatasync", lambda _: None)
+    return app.create_app()
+
+
+async def close_every_tile(log: jsonl.JsonlLog, _: int, timeout: float) -> bool:
+    """Close segments below the least size of the setting."""
+    return await close_segments(log, 1, timeout)
+
+
+def frequent_closings() -> ASGIApp:
+    """No bug: each tile of the log is closed soon after it is full."""
+    plant(closing, "CHECK_INTERVAL_SECONDS", 0.05)
+    plant(closing, "close_segments", close_every_tile)
+    plant(closed, "LINES_PER_FRAME", LINES_PER_FRAME)
     return app.create_app()
 
 

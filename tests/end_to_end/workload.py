@@ -13,6 +13,7 @@ import msgspec
 
 from tests.end_to_end.client import Answer, BrokenError, Connection
 from tests.end_to_end.history import Changes, Kind, Operation, Outcome
+from tests.end_to_end.log_reader import read_whole, size_of
 from tests.end_to_end.server import START_SECONDS
 
 PASSWORD = "correct horse battery staple"
@@ -151,7 +152,7 @@ class Workload:
 
     def subject(self, name: str, position: int) -> str:
         """The subject in the log of a user who registered at that position."""
-        line = self.load.log.read_bytes().split(b"\n")[position - 1]
+        line = read_whole(self.load.log).split(b"\n")[position - 1]
         found: str = msgspec.json.decode(line)["subject"]
         return found
 
@@ -248,7 +249,7 @@ class Workload:
 
     async def on_answer(self, operation: Operation, answer: Answer) -> None:
         """Record a response."""
-        operation.log_size = self.load.log.stat().st_size
+        operation.log_size = size_of(self.load.log)
         record_answer(operation, answer)
 
 

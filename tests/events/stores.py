@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Protocol
 import pytest
 
 from events.database.connection import Database
+from events.errors import LogUnavailable
+from events.log.file import closed
+from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
 from events.log.file.reader import JsonlReader
 from events.log.memory import MemoryLog
@@ -106,6 +110,24 @@ class Reader(Files):
         return _ReaderVault(self._directory / "keys.sqlite")
 
 
+class _ClosingLog(_ReaderLog):
+    """A log that closes segments after every append, if it has a whole tile more."""
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
+        async with super().exclusive(timeout) as appender:
+            yield appender
+        with suppress(LogUnavailable):  # Another appender has the lock now.
+            await close_segments(self, 1, timeout)
+
+
+class Closing(Files):
+    """The same files, of which the first part is closed, and read as a command does."""
+
+    async def open_log(self) -> EventLog:
+        return _ClosingLog(self._directory / "events.jsonl")
+
+
 class _OwnLog(SqlLog):
     """A log that closes its database, which it does not share."""
 
@@ -151,8 +173,10 @@ class Nodes(Rows):
         return await super().open_vault()
 
 
-KINDS = ("memory", "files", "reader", "postgresql", "mariadb")
-SERVERLESS, DATABASES = KINDS[:3], KINDS[3:]
+KINDS = ("memory", "files", "reader", "closing", "postgresql", "mariadb")
+SERVERLESS, DATABASES = KINDS[:4], KINDS[4:]
+LINES_PER_FRAME = 2
+"""Of a log that closes segments: so few that short logs have some."""
 
 
 def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
@@ -163,9 +187,13 @@ def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Sto
         cluster: Cluster = request.getfixturevalue(kind)
         database = cluster.new_database()
         return Nodes([node.url_of(database) for node in cluster.nodes], directory)
+    if kind == "closing":
+        patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        patch.setattr(closed, "LINES_PER_FRAME", LINES_PER_FRAME)
     without_server: dict[str, Callable[[], Store]] = {
         "memory": Memory,
         "files": partial(Files, directory),
         "reader": partial(Reader, directory),
+        "closing": partial(Closing, directory),
     }
     return without_server[kind]()

@@ -213,6 +213,10 @@ class CommitIndex:
             self._words[_RECOVERED] = self._words[_FENCE]
         self._page.flush()
 
+    def sync(self) -> None:
+        """Make the newest publication durable; raises `OSError`."""
+        self._page.flush()
+
     def close(self) -> None:
         """Sync the page and unmap it.
 

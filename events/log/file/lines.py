@@ -11,11 +11,12 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final
 
-import aiofiles
+from aiofiles.threadpool import wrap
 
 from events.errors import LogUnavailable, MissingEvents
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.search import Place, find_end
+from events.log.file.segments import SegmentedFile
 
 BYTES_PER_READ: Final = 1 << 20
 BYTES_PER_RUN: Final = 1 << 17
@@ -102,8 +103,9 @@ class PublishedLines:
     """The lines of a file up to its commit index: `EventLog.read` and `position`."""
 
     lost_for: Final = 0.0
+    _flags: int = os.O_RDONLY
 
-    def __init__(self, path: Path, file: int, commit_index: CommitIndex) -> None:
+    def __init__(self, path: Path, file: SegmentedFile, commit_index: CommitIndex) -> None:
         """Use an open file and its commit index; the subclass closes them."""
         self.path = path
         self._file = file
@@ -123,42 +125,66 @@ class PublishedLines:
         last = position if upto is None else min(upto, position)
         if after >= last:
             return
-        position, offset = await self._place_before(after, published)
-        rest = b""
-        _, end = self._offset_index.at_or_after(last, published)
-        async with aclosing(self._chunks(offset, end)) as chunks:
-            async for chunk in chunks:
-                lines = (rest + chunk).split(b"\n")
-                rest = lines.pop()
-                offset = self._offset_index.add(position, offset, lines)
-                first, position = position, position + len(lines)
-                if position > after and lines:
-                    yield lines[max(after - first, 0) : last - first]
-                if position >= last:
-                    return
+        with translate_errors():
+            if self._file.size < published.offset:
+                self._follow_closing(published)
+        with self._file.held() as file:
+            position, offset = await self._place_before(file, after, published)
+            rest = b""
+            _, end = self._offset_index.at_or_after(last, published)
+            async with aclosing(self._chunks(file, offset, end)) as chunks:
+                async for chunk in chunks:
+                    lines = (rest + chunk).split(b"\n")
+                    rest = lines.pop()
+                    offset = self._offset_index.add(position, offset, lines)
+                    first, position = position, position + len(lines)
+                    if position > after and lines:
+                        yield lines[max(after - first, 0) : last - first]
+                    if position >= last:
+                        return
         raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
 
-    async def _place_before(self, position: int, published: CommitPoint) -> Place:
+    def _follow_closing(self, published: CommitPoint) -> bool:
+        """Use the file at the path, if segments were closed; return whether they were.
+
+        A process that reads keeps the file that it opened, which has all lines up to the closing.
+        Raises `DamagedLog` and `OSError`.
+        """
+        newer = self._file.successor(published, self._flags)
+        if newer is None:
+            return False
+        self._use(newer)
+        return True
+
+    def _use(self, file: SegmentedFile) -> None:
+        """Continue with the file that took the place of the open one."""
+        self._file.close()
+        self._file = file
+
+    async def _place_before(
+        self, file: SegmentedFile, position: int, published: CommitPoint
+    ) -> Place:
         """A place at or not far before a position, from where lines are counted."""
         low = self._offset_index.at_or_before(position)
         if position - low[0] <= MAX_LINES_COUNTED:
             return low
         high = self._offset_index.at_or_after(position, published)
         with translate_errors():
-            offset = await asyncio.to_thread(find_end, self._file, position, low, high)
+            offset = await asyncio.to_thread(find_end, file.pread, position, low, high)
         if offset is None:
             return low  # The file is damaged: count its lines from the last one that is known.
         self._offset_index.add_end(position, offset)
         return position, offset
 
-    async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
+    async def _chunks(
+        self, file: SegmentedFile, start: int, end: int
+    ) -> AsyncGenerator[bytes, None]:
         with translate_errors():
-            if end - start <= INLINE_READ_BYTES:
-                yield os.pread(self._file, end - start, start)
+            if end - start <= INLINE_READ_BYTES and start >= file.base:
+                yield file.pread(end - start, start)
                 return
-            async with aiofiles.open(self.path, "rb", buffering=0) as file:
-                await file.seek(start)
-                while start < end and (chunk := await file.read(min(BYTES_PER_READ, end - start))):
-                    start += len(chunk)
-                    for at in range(0, len(chunk), BYTES_PER_RUN):
-                        yield chunk[at : at + BYTES_PER_RUN]
+            stream = wrap(file.stream(start))
+            while start < end and (chunk := await stream.read(min(BYTES_PER_READ, end - start))):
+                start += len(chunk)
+                for at in range(0, len(chunk), BYTES_PER_RUN):
+                    yield chunk[at : at + BYTES_PER_RUN]

@@ -9,6 +9,9 @@ A writer acquires the turnstile, then the lock, and then releases the turnstile.
 turnstile, a busy process would acquire the lock again right after its release, before the processes
 that wait for it poll the next time, and could starve them for seconds. With it, the busy process
 finds the turnstile held by the writer that is next. See docs/decisions/lock.md.
+
+A log that is cut when segments are closed is another file from then on, and so is its turnstile.
+That costs at most a turn: the lock alone excludes other writers.
 """
 
 from __future__ import annotations
@@ -32,28 +35,28 @@ _LOCK_POLL_SECONDS: Final = 0.0001
 
 
 class FileLock:
-    """The lock and the turnstile before it, as open files of one process."""
+    """The lock, and the turnstile before it, as open files of one process."""
 
-    def __init__(self, lock: int, turnstile: int, thread: Executor) -> None:
-        """Use two open descriptors, which the caller closes, and a thread to wait in."""
+    def __init__(self, lock: int, thread: Executor) -> None:
+        """Use an open descriptor, which the caller closes, and a thread to wait in."""
         self._lock = lock
-        self._turnstile = turnstile
         self._thread = thread
 
-    async def acquire(self, deadline: float) -> bool:
+    async def acquire(self, turnstile: int, deadline: float) -> bool:
         """Acquire the lock; return False if it is held by others until ``deadline``.
 
-        ``deadline`` is a time of `time.monotonic`. A free lock is acquired in any case. When this
-        is cancelled or raises `OSError`, the lock may be held: call `release`.
+        ``turnstile`` is the descriptor of the log, and ``deadline`` a time of `time.monotonic`. A
+        free lock is acquired in any case. When this is cancelled or raises `OSError`, the lock may
+        be held: call `release`.
         """
-        if _try_lock(self._turnstile) and self._try_lock_from_turnstile():
-            _unlock(self._turnstile)
+        if _try_lock(turnstile) and self._try_lock_from(turnstile):
+            _unlock(turnstile)
             return True
         # A blocking flock could not be given up at the deadline, and the timers of the event loop
         # are coarser than the time for which the lock is held: so a thread polls.
         given_up = threading.Event()
         polling = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._poll, deadline, given_up
+            self._thread, self._poll, turnstile, deadline, given_up
         )
         try:
             return await asyncio.shield(polling)
@@ -66,18 +69,18 @@ class FileLock:
         """Release the lock; log an error, because the work under the lock is done."""
         _unlock(self._lock)
 
-    def _try_lock_from_turnstile(self) -> bool:
+    def _try_lock_from(self, turnstile: int) -> bool:
         """Try to acquire the lock; keep the turnstile unless the file system has no locks."""
         try:
             return _try_lock(self._lock)
         except OSError:
-            _unlock(self._turnstile)
+            _unlock(turnstile)
             raise
 
-    def _poll(self, deadline: float, given_up: threading.Event) -> bool:
+    def _poll(self, turnstile: int, deadline: float, given_up: threading.Event) -> bool:
         pause = _TURNSTILE_POLL_SECONDS
         try:
-            for descriptor in (self._turnstile, self._lock):
+            for descriptor in (turnstile, self._lock):
                 while not _try_lock(descriptor):
                     if time.monotonic() >= deadline or given_up.is_set():
                         return False
@@ -85,7 +88,7 @@ class FileLock:
                 pause = _LOCK_POLL_SECONDS
             return True
         finally:
-            _unlock(self._turnstile)
+            _unlock(turnstile)
 
 
 def _try_lock(descriptor: int) -> bool:

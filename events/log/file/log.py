@@ -35,6 +35,9 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock`` (see
 9. Bytes written to a file that was removed or replaced are lost with the process, and two lock
    files of the same name are two locks. So every append compares, under the lock, the open log,
    commit index and lock with the files at their paths, and is refused, as after 5, if one differs.
+10. The first part of a log that has grown is closed: moved to a compressed file, see
+    `events.log.file.closing`. Then another file is at the path, and is the same log if it begins
+    after the closed lines, and has the published line in its place.
 """
 
 from __future__ import annotations
@@ -67,47 +70,24 @@ from events.io.files import (
     write_durably,
 )
 from events.io.tasks import wait_uncancellable
-from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_point
+from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.lines import BYTES_PER_READ, PublishedLines, translate_errors
 from events.log.file.lock import FileLock
+from events.log.file.opening import check_is_log, check_may_begin
 from events.log.file.paths import commit_index_path, lock_path, reserve_path
 from events.log.file.recovery import Tail, recover_tail
 from events.log.file.reserve import NO_ROOM, Reserve
+from events.log.file.segments import SegmentedFile
 from events.log.locking import acquire_within
 from events.log.port import Head
-from events.messages.errors import (
-    FILE_GONE,
-    LOG_FILE_GONE,
-    LOG_FILE_LOST,
-    NAME_LOG,
-    NO_LOG,
-    NOT_A_LOG,
-    NOT_A_REGULAR_FILE,
-)
+from events.messages.errors import FILE_GONE, LOG_FILE_GONE
 from events.messages.message import Message
 from events.messages.server_log import NO_MARK, TAIL_CUT, TAIL_KEPT
 
 logger = logging.getLogger("events.log")
 
-_FIRST_BYTES: Final = b'{"specversion":"1.0","id":"1",'
-"""What every log begins with."""
-
 _NO_ROOM: Final = NO_ROOM | {errno.EFBIG}
 _PAGE_BYTES: Final = 4096
-
-
-def check_is_log(path: Path) -> None:
-    """Refuse a file of other content: recovery would take all of it for a torn tail.
-
-    A log without a commit index is a copy, or lost its commit index, and begins as a log does.
-    Raises `ConfigurationError` and `DamagedLog`.
-    """
-    if not path.is_file():
-        raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
-    with path.open("rb") as file:
-        first = file.readline(len(_FIRST_BYTES))
-    if not _FIRST_BYTES.startswith(first):
-        raise DamagedLog(NOT_A_LOG.fill(path=path), position=1, offset=0)
 
 
 def _kept_tail_message(published: CommitPoint, tail: Tail) -> Message:
@@ -119,17 +99,10 @@ def _kept_tail_message(published: CommitPoint, tail: Tail) -> Message:
     )
 
 
-def _check_may_begin(path: Path, *, begin: bool) -> None:
-    """Refuse to begin a log unless asked to, or beside the commit index of a lost one."""
-    if not begin:
-        raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG))
-    index = commit_index_path(path)
-    if index.exists() and (position := read_commit_point(index).head.position):
-        raise MissingEvents(LOG_FILE_LOST.fill(events=position), position=1, offset=0)
-
-
 class JsonlLog(PublishedLines):
     """Lines in a file, shared by any number of processes on one machine."""
+
+    _flags = os.O_RDWR
 
     def __init__(self, path: Path, *, begin: bool = True) -> None:
         """Open the log; with ``begin``, create it if there is none.
@@ -141,20 +114,17 @@ class JsonlLog(PublishedLines):
         """
         try:
             if not path.exists():
-                _check_may_begin(path, begin=begin)
+                check_may_begin(path, begin=begin)
                 make_directory(path.parent)
             elif not commit_index_path(path).exists():
                 check_is_log(path)
             # Before the other files, because this is refused if the path is a link or a directory.
-            file = open_or_make(path, os.O_RDWR)
+            file = SegmentedFile(path, open_or_make(path, self._flags))
             super().__init__(path, file, CommitIndex(commit_index_path(path)))
             self._lock_file = open_or_make(lock_path(path), os.O_RDWR)
             sync_directory(path.parent)
-            self._identities = (
-                (FileIdentity(path, os.fstat(file)), LOG_FILE_GONE),
-                (self._commit_index.identity, FILE_GONE),
-                (FileIdentity(lock_path(path), os.fstat(self._lock_file)), FILE_GONE),
-            )
+            self._identity = FileIdentity(path, os.fstat(file.descriptor))
+            self._lock_identity = FileIdentity(lock_path(path), os.fstat(self._lock_file))
         except OSError as error:
             # The cause may be the commit index or the lock instead of the log.
             found = Path(error.filename) if error.filename else path
@@ -163,11 +133,12 @@ class JsonlLog(PublishedLines):
             reason += f" ({found}){hint}" if found != path else hint
             raise ConfigurationError(reason) from error
         self._fence = self._commit_index.fence
+        self._is_name_synced = not file.segments
         self._has_recovered = False
         self._reserve = Reserve(reserve_path(path))
         self._mutex = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
-        self._lock = FileLock(self._lock_file, self._file, self._thread)
+        self._lock = FileLock(self._lock_file, self._thread)
         self.head = Head()
         self._offset = 0
 
@@ -176,8 +147,8 @@ class JsonlLog(PublishedLines):
         deadline = time.monotonic() + timeout
         async with acquire_within(self._mutex, timeout):
             try:
-                with translate_errors():
-                    if not await self._lock.acquire(deadline):
+                with translate_errors(), self._file.held() as file:
+                    if not await self._lock.acquire(file.descriptor, deadline):
                         raise LogUnavailable(f"the log was not free within {timeout} s")
                     self._check_identities()
                     self._check_fence()
@@ -188,9 +159,37 @@ class JsonlLog(PublishedLines):
 
     def _check_identities(self) -> None:
         """Refuse to write to files without a name: their content is lost when closed."""
-        for identity, message in self._identities:
-            if loss := identity.loss():
+        identities = (
+            (self._identity, LOG_FILE_GONE),
+            (self._commit_index.identity, FILE_GONE),
+            (self._lock_identity, FILE_GONE),
+        )
+        for identity, message in identities:
+            loss = identity.loss()
+            if loss and not (identity is self._identity and self._has_followed_closing(loss)):
                 raise LogFenced(message.fill(loss=loss))
+        if not self._is_name_synced:
+            # The process that cut the open file may have died before it synced its name.
+            with self._fence_on_error(keep_tail=True):
+                sync_directory(self.path.resolve().parent)
+            self._is_name_synced = True
+
+    def _has_followed_closing(self, loss: str) -> bool:
+        """Whether the file at the path is the log from which segments were closed.
+
+        Raises `LogFenced` with the reason if that file is damaged.
+        """
+        try:
+            return self._follow_closing(self._commit_index.read())
+        except FileNotFoundError:
+            return False
+        except DamagedLog as error:
+            raise LogFenced(LOG_FILE_GONE.fill(loss=f"{loss} ({error.reason})")) from error
+
+    def _use(self, file: SegmentedFile) -> None:
+        super()._use(file)
+        self._identity = FileIdentity(self.path, os.fstat(file.descriptor))
+        self._is_name_synced = False
 
     def _check_fence(self) -> None:
         if self._commit_index.fence != self._fence:
@@ -201,7 +200,7 @@ class JsonlLog(PublishedLines):
     def _recover(self) -> None:
         """Make the end of the file and the commit index agree; see the crash contract."""
         published = self._commit_index.read()
-        size = os.fstat(self._file).st_size
+        size = self._file.size
         if size < published.offset:
             raise MissingEvents(
                 f"the file has {size:,} bytes, but {published.offset:,} are acknowledged",
@@ -209,11 +208,16 @@ class JsonlLog(PublishedLines):
                 offset=size,
             )
         try:
+            if not self._has_recovered:
+                self._file.check_place(published)
+            tail = self._find_tail(published, size)
+            if not self._has_recovered:
+                self._file.check_newest(tail.head)
             if self._commit_index.needs_recovery:
                 self._rewrite(max(published.offset - _PAGE_BYTES, 0), published.offset)
                 self._cut_tail(published.offset, size)
             elif size > published.offset:
-                published = self._adopt_tail(published, size)
+                published = self._adopt_tail(published, tail, size)
             if not self._has_recovered:
                 with self._fence_on_error():
                     self._commit_index.set_recovered()
@@ -226,11 +230,15 @@ class JsonlLog(PublishedLines):
         self.head = published.head
         self._offset = published.offset
 
-    def _adopt_tail(self, published: CommitPoint, size: int) -> CommitPoint:
+    def _find_tail(self, published: CommitPoint, size: int) -> Tail:
+        """The whole lines past the commit index, of which a failed sync leaves none."""
+        if size == published.offset or self._commit_index.needs_recovery:
+            return Tail(published.offset, published.head)
+        lines = self._file.stream(published.offset)
+        return recover_tail(lines, published.offset, published.head)
+
+    def _adopt_tail(self, published: CommitPoint, tail: Tail, size: int) -> CommitPoint:
         """Keep and publish the whole lines past the commit index, and cut off the rest."""
-        with open(self._file, "rb", closefd=False) as file:
-            file.seek(published.offset)
-            tail = recover_tail(file, published.offset, published.head)
         self._rewrite(published.offset, tail.offset)
         self._cut_tail(tail.offset, size, keep_tail=True)
         if tail.head != published.head:
@@ -243,20 +251,44 @@ class JsonlLog(PublishedLines):
 
         The kernel considers pages that it failed to write as clean; the next sync would skip them.
         """
-        for at in range(start, end, BYTES_PER_READ):
-            self._write_all(os.pread(self._file, min(BYTES_PER_READ, end - at), at), at)
+        # Closed segments were synced before lines were cut off from the open file.
+        for at in range(max(start, self._file.base), end, BYTES_PER_READ):
+            self._write_all(self._file.pread(min(BYTES_PER_READ, end - at), at), at)
 
     def _cut_tail(self, offset: int, size: int, *, keep_tail: bool = False) -> None:
         """Move the bytes from ``offset`` on to the quarantine, and sync the file."""
         if size > offset:
+            self._file.check_cut(offset)
             quarantine = self.path.parent / "quarantine"
             make_directory(quarantine)
             kept = quarantine / f"{self.path.name}-{offset}-{time.time_ns()}"
-            write_durably(kept, os.pread(self._file, size - offset, offset))
-            os.ftruncate(self._file, offset)
+            write_durably(kept, self._file.pread(size - offset, offset))
+            self._file.truncate(offset)
             logger.warning(TAIL_CUT.fill(bytes=size - offset, path=kept))
         with self._fence_on_error(keep_tail=keep_tail):
-            os.fdatasync(self._file)
+            self._file.sync()
+
+    # Closing segments
+
+    def cut(self, replacement: Path, offset: int) -> None:
+        """Replace the open file by one without the lines before ``offset``.
+
+        They are in closed segments. ``replacement`` has the first bytes from there on, and gets the
+        rest. Only for the holder of the lock, in a thread. The next append or read uses the new
+        file, as in other processes. Raises `OSError`, and then nothing changed, and `LogFenced`.
+        """
+        with replacement.open("ab") as file:
+            for at in range(offset + file.tell(), self._offset, BYTES_PER_READ):
+                file.write(self._file.pread(min(BYTES_PER_READ, self._offset - at), at))
+            file.flush()
+            os.fsync(file.fileno())
+            if offset + file.tell() != self._offset:
+                raise OSError(errno.EIO, f"{replacement} does not have all lines")
+        # A commit index from before the cut would make a start read the closed lines once more.
+        self._commit_index.sync()
+        replacement.rename(self.path.resolve())
+        with self._fence_on_error(keep_tail=True):
+            sync_directory(replacement.parent)
 
     # Appending
 
@@ -317,20 +349,20 @@ class JsonlLog(PublishedLines):
             self._undo_append()
             raise
         with self._fence_on_error():
-            os.fdatasync(self._file)
+            self._file.sync()
 
     def _write_all(self, data: bytes, offset: int) -> None:
         view = memoryview(data)
         while view:
-            written = os.pwrite(self._file, view, offset)
+            written = self._file.pwrite(view, offset)
             view = view[written:]
             offset += written
 
     def _undo_append(self) -> None:
         """Cut off what was written since the last append."""
-        os.ftruncate(self._file, self._offset)
+        self._file.truncate(self._offset)
         with self._fence_on_error():
-            os.fdatasync(self._file)
+            self._file.sync()
 
     @contextmanager
     def _fence_on_error(self, *, keep_tail: bool = False) -> Iterator[None]:
@@ -350,6 +382,7 @@ class JsonlLog(PublishedLines):
         self._thread.shutdown(wait=True)
         self._commit_index.close()
         self._reserve.close()
-        for descriptor in (self._lock_file, self._file):
-            with suppress(OSError):  # Every acknowledged line is synced already.
-                os.close(descriptor)
+        with suppress(OSError):  # Every acknowledged line is synced already.
+            os.close(self._lock_file)
+        with suppress(OSError):
+            self._file.close()

@@ -9,7 +9,6 @@ stays in memory.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +18,10 @@ from events.errors import ConfigurationError, LogUnavailable
 from events.io.files import is_locked, permission_hint
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.lines import PublishedLines
-from events.log.file.log import check_is_log
+from events.log.file.opening import check_is_log
 from events.log.file.paths import commit_index_path, lock_path
 from events.log.file.recovery import recover_tail
+from events.log.file.segments import SegmentedFile
 from events.log.port import Head
 from events.messages.errors import NAME_LOG, NO_LOG
 from events.messages.server_log import TAIL_PASSED_OVER
@@ -37,13 +37,13 @@ class JsonlReader(PublishedLines):
         try:
             if path.exists() and not commit_index_path(path).exists():
                 check_is_log(path)
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = SegmentedFile.open(path)
             try:
                 index = _map_commit_index(path, file)
                 self._is_mapped = index is not None
                 super().__init__(path, file, index or _recover_in_memory(path, file))
             except BaseException:
-                os.close(file)
+                file.close()
                 raise
         except FileNotFoundError:
             raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG)) from None
@@ -87,16 +87,17 @@ class JsonlReader(PublishedLines):
 
     async def close(self) -> None:
         self._commit_index.close()
-        os.close(self._file)
+        self._file.close()
 
 
-def _map_commit_index(path: Path, file: int) -> CommitIndex | None:
+def _map_commit_index(path: Path, file: SegmentedFile) -> CommitIndex | None:
     """Map the commit index; return None if there is none, or a useless empty one."""
     try:
         index = CommitIndex.open_for_reading(commit_index_path(path))
     except FileNotFoundError:
         return None
-    if index.position or not os.fstat(file).st_size or _is_being_written(path):
+    if index.position or not file.size or _is_being_written(path):
+        file.check_place(index.read())
         return index
     index.close()
     return None
@@ -110,10 +111,10 @@ def _is_being_written(path: Path) -> bool:
         return False
 
 
-def _recover_in_memory(path: Path, file: int) -> CommitIndex:
+def _recover_in_memory(path: Path, file: SegmentedFile) -> CommitIndex:
     """Find the lines that recovery would keep; change nothing. Raises `DamagedLog`."""
-    with open(file, "rb", closefd=False) as lines:
-        tail = recover_tail(lines, 0, Head())
-    if left := os.fstat(file).st_size - tail.offset:
+    tail = recover_tail(file.stream(), 0, Head())
+    file.check_newest(tail.head)
+    if left := file.size - tail.offset:
         logger.warning(TAIL_PASSED_OVER.fill(path=path, bytes=left))
     return CommitIndex.in_memory(commit_index_path(path), CommitPoint(tail.offset, tail.head))

@@ -10,8 +10,8 @@ breaks within values are escaped, so a newline byte always ends a line.
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Callable
 from typing import Final
 
 from events.codec import MAX_LINE_BYTES
@@ -31,7 +31,17 @@ Place = tuple[int, int]
 """A position, and the byte offset at which its line ends."""
 
 
-def find_end(file: int, position: int, low: Place, high: Place) -> int | None:
+Read = Callable[[int, int], bytes]
+"""Reads a number of bytes from an offset on."""
+
+
+def stated_position(line: bytes) -> int | None:
+    """The position with which a line begins; None if it does not begin as a line does."""
+    found = _START.match(line)
+    return None if found is None else int(found[1])
+
+
+def find_end(read: Read, position: int, low: Place, high: Place) -> int | None:
     """The byte offset at which the line at a position ends, between two known places.
 
     ``None`` if the bytes that are read are no lines of a log, or have other positions than lines
@@ -50,13 +60,13 @@ def find_end(file: int, position: int, low: Place, high: Place) -> int | None:
             size = WINDOW_BYTES
         # An estimate is exact where lines are of similar length; a half makes progress anywhere.
         is_estimate = not is_estimate
-        lines = os.pread(file, size, at).split(b"\n")
+        lines = read(size, at).split(b"\n")
         if at > start:
             at += len(lines.pop(0)) + 1
-        found = _START.match(lines[0]) if lines else None
-        if found is None or not first < int(found[1]) <= last + 1:
+        found = stated_position(lines[0]) if lines else None
+        if found is None or not first < found <= last + 1:
             return None
-        before = int(found[1]) - 1
+        before = found - 1
         ends = [(before, at)]
         for line in lines[:-1]:
             before, at = before + 1, at + len(line) + 1
@@ -66,5 +76,6 @@ def find_end(file: int, position: int, low: Place, high: Place) -> int | None:
         elif ends[0][0] > position:
             high = min(high, ends[0])
         else:
-            return ends[position - ends[0][0]][1]
+            found = ends[position - ends[0][0]][1]
+            return found if found <= end else None
     return dict((low, high)).get(position)

@@ -11,10 +11,12 @@ from events.database.connection import Database
 from events.database.tables import EVENTS
 from events.errors import DamagedLog
 from events.log.check import LINES_PER_TURN, ends_at, follow_chain
+from events.log.file import closed
+from events.log.file.paths import segments_path
 from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
 from events.record import START, Record
-from tests.events.log_helpers import append, overwrite
+from tests.events.log_helpers import append, file_bytes, overwrite
 from tests.events.stores import KINDS, Files, Rows, Store, new_store
 
 EVENTS_IN_LOG = 5 * LINES_PER_TURN
@@ -39,8 +41,7 @@ class Case:
         line = bytearray(self.lines[position - 1])
         line[60] ^= 1
         if isinstance(self._store, Files):
-            start = sum(len(one) + 1 for one in self.lines[: position - 1])
-            overwrite(self._path / "events.jsonl", start, bytes(line))
+            self._overwrite(position, bytes(line))
         elif isinstance(self._store, Rows):
             changed = EVENTS.update().values(line=bytes(line)).where(EVENTS.c.position == position)
             database = await Database.open(self._store.url)
@@ -51,6 +52,21 @@ class Case:
             log = await self.log()
             assert isinstance(log, MemoryLog)
             log._lines[position - 1] = bytes(line)
+
+    def _overwrite(self, position: int, line: bytes) -> None:
+        """Replace a line in the open file, or in the closed segment that has it."""
+        path, base = self._path / "events.jsonl", 0
+        for first, last, segment in closed.list_segments(segments_path(path)):
+            part = self.lines[first - 1 : last]
+            if first <= position <= last:
+                part[position - first] = line
+                segment.unlink()
+                count = closed.LINES_PER_FRAME
+                tiles = (file_bytes(part[at : at + count]) for at in range(0, len(part), count))
+                closed.write_segment(segment, tiles, 0o600)
+                return
+            base += len(file_bytes(part))
+        overwrite(path, len(file_bytes(self.lines[: position - 1])) - base, line)
 
 
 @pytest.fixture(params=KINDS)

@@ -6,7 +6,6 @@ once are left out, because here written data stays in the files, and one call fa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -22,7 +21,7 @@ _real_put = SqliteVault.put
 
 def _write_once(log: JsonlLog, data: bytes, offset: int) -> None:
     """Treat a short write as complete."""
-    os.pwrite(log._file, data, offset)
+    log._file.pwrite(data, offset)
 
 
 def _refuse_as_it_is(_: JsonlLog, error: OSError) -> NoReturn:

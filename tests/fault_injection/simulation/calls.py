@@ -10,17 +10,17 @@ import asyncio
 import builtins
 import errno
 import fcntl as real_fcntl
-import io
 import os as real_os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from types import SimpleNamespace
+from typing import BinaryIO
 
 from eventapi.tasks import snapshots as snapshotting
 from events.io import files
 from events.log.file import commit_index as mark
-from events.log.file import lines, lock, reserve, search
+from events.log.file import lines, lock, reserve, segments
 from events.log.file import log as jsonl
 from projections import snapshots
 from tests.fault_injection.simulation.disk import File, Folder, Node
@@ -38,7 +38,7 @@ class Calls:
     O_RDWR, O_RDONLY, O_CREAT = real_os.O_RDWR, real_os.O_RDONLY, real_os.O_CREAT
     O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
     O_CLOEXEC, O_DIRECTORY = real_os.O_CLOEXEC, real_os.O_DIRECTORY
-    O_NOFOLLOW = real_os.O_NOFOLLOW
+    O_NOFOLLOW, SEEK_SET = real_os.O_NOFOLLOW, real_os.SEEK_SET
     LOCK_EX, LOCK_NB, LOCK_UN = real_fcntl.LOCK_EX, real_fcntl.LOCK_NB, real_fcntl.LOCK_UN
 
     def __init__(self, machine: Machine) -> None:
@@ -201,21 +201,9 @@ class Calls:
 
     # Built on the calls
 
-    def open_file(
-        self, target: int | Path, mode: str = "rb", *, closefd: bool = True
-    ) -> io.BytesIO:
-        """Replaces the builtin ``open`` for reading from a descriptor."""
-        assert isinstance(target, int)
-        assert (mode, closefd) == ("rb", False)
-        return io.BytesIO(self.pread(target, len(self._file(target).cache), 0))
-
-    @asynccontextmanager
-    async def open_async(self, path: Path, mode: str, buffering: int) -> AsyncIterator[AsyncReader]:
-        """Replaces ``aiofiles.open``."""
-        assert (mode, buffering) == ("rb", 0)
-        descriptor = self.open(path, self.O_RDONLY)
-        yield AsyncReader(self, descriptor)
-        self.close(descriptor)
+    def wrap(self, stream: BinaryIO) -> AsyncReader:
+        """Replaces `aiofiles.threadpool.wrap`."""
+        return AsyncReader(stream)
 
     def map(self, descriptor: int, size: int) -> Mapping:
         self.machine.step("mmap")
@@ -224,21 +212,14 @@ class Calls:
 
 
 class AsyncReader:
-    """A file that is read in a thread, as by aiofiles."""
+    """A stream that is read in a thread, as by aiofiles."""
 
-    def __init__(self, calls: Calls, descriptor: int) -> None:
-        self._calls = calls
-        self._descriptor = descriptor
-        self._offset = 0
-
-    async def seek(self, offset: int) -> None:
-        self._offset = offset
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
 
     async def read(self, size: int) -> bytes:
         await asyncio.sleep(0)
-        found = self._calls.pread(self._descriptor, size, self._offset)
-        self._offset += len(found)
-        return found
+        return self._stream.read(size)
 
 
 class Mapping:
@@ -319,19 +300,17 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (files, "secrets"): tokens,
         (jsonl, "os"): calls,
         (jsonl, "time"): time,
-        (jsonl, "open"): calls.open_file,
         (jsonl, "ThreadPoolExecutor"): Executor,
         (jsonl, "BYTES_PER_READ"): pieces,
         (lock, "fcntl"): fcntl,
         (lock, "time"): time,
-        (lines, "os"): calls,
-        (lines, "aiofiles"): SimpleNamespace(open=calls.open_async),
+        (lines, "wrap"): calls.wrap,
         (lines, "INLINE_READ_BYTES"): pieces * 2,
         (lines, "BYTES_PER_READ"): pieces,
         (lines, "BYTES_PER_RUN"): max(pieces // 3, 1),
         (lines, "POSITIONS_PER_INDEX_ENTRY"): 4,
         (lines, "MAX_LINES_COUNTED"): 8,
-        (search, "os"): calls,
+        (segments, "os"): calls,
         (reserve, "os"): calls,
         (reserve, "RESERVE_BYTES"): 16,
         (snapshots, "fcntl"): fcntl,

@@ -66,9 +66,9 @@ def _sync_twice(log: JsonlLog, data: bytes) -> None:
     """Retry a failed sync."""
     log._write_all(data, log._offset)
     try:
-        _calls().fdatasync(log._file)
+        log._file.sync()
     except OSError:
-        _calls().fdatasync(log._file)
+        log._file.sync()
 
 
 def _publish_early(log: JsonlLog, data: bytes) -> None:
@@ -78,14 +78,14 @@ def _publish_early(log: JsonlLog, data: bytes) -> None:
     digest = bytes.fromhex(lines[-1][-66:-2].decode())
     log._commit_index.publish(log._offset + len(data), Head(log.head.position + len(lines), digest))
     with log._fence_on_error():
-        _calls().fdatasync(log._file)
+        log._file.sync()
 
 
 async def _read_all(
     log: JsonlLog, after: int = 0, upto: int | None = None
 ) -> AsyncIterator[list[bytes]]:
     """Read the whole file, published or not."""
-    content = _calls().pread(log._file, _calls().fstat(log._file).st_size, 0)
+    content = log._file.pread(log._file.size, 0)
     yield content.split(b"\n")[:-1][after:upto]
 
 
@@ -106,7 +106,7 @@ async def _apply_early(self: journal.Journal, writes: Any, appender: Any) -> Any
 
 def _recover_by_the_lines(log: JsonlLog) -> None:
     """Treat the end of the file as the end of the log, ignoring the mark."""
-    content = _calls().pread(log._file, _calls().fstat(log._file).st_size, 0)
+    content = log._file.pread(log._file.size, 0)
     lines = content.split(b"\n")[:-1]
     digest = bytes.fromhex(lines[-1][-66:-2].decode()) if lines else Head().hash
     log.head, log._offset = Head(len(lines), digest), len(content)

@@ -17,6 +17,7 @@ from events.log.file import log as jsonl
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path
+from events.log.file.segments import SegmentedFile
 from events.verification.verify import verify
 from tests.events.log_helpers import (
     append,
@@ -112,10 +113,10 @@ async def test_one_line_of_a_long_log_is_read_without_the_lines_after_it(
         read = 0
         chunks = log._chunks
 
-        def counted(start: int, end: int) -> AsyncGenerator[bytes, None]:
+        def counted(file: SegmentedFile, start: int, end: int) -> AsyncGenerator[bytes, None]:
             nonlocal read
             read += end - start
-            return chunks(start, end)
+            return chunks(file, start, end)
 
         monkeypatch.setattr(log, "_chunks", counted)
         for position in (1, 2, 257, 2_500, 4_999, 5_000):
