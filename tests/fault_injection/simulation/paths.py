@@ -95,6 +95,12 @@ class Path:
         folder = self._stat()
         return [self / name for name in getattr(folder, "entries", ()) if fnmatch(name, pattern)]
 
+    def iterdir(self) -> list[Path]:
+        folder = self._stat()
+        if folder is None:
+            raise FileNotFoundError(errno.ENOENT, "no such directory")
+        return [self / name for name in getattr(folder, "entries", ())]
+
     def read_bytes(self) -> bytes:
         with self.open("rb") as file:
             return file.read()
