@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from events.messages.errors import UNSAFE_DATABASE
+
 _IS_NODE: Final = "SHOW VARIABLES LIKE 'wsrep_on'"
 _IS_READY: Final = "SHOW STATUS LIKE 'wsrep_ready'"
-_WAIT_FOR_NEWEST: Final = "SET SESSION wsrep_sync_wait = 1, wsrep_dirty_reads = OFF"
-"""The first read of a transaction waits until its node has applied all that is committed anywhere,
-and a node that was cut off refuses to read."""
+_IS_DURABLE: Final = "SHOW VARIABLES LIKE 'innodb_flush_log_at_trx_commit'"
+_WAIT_FOR_NEWEST: Final = "SET SESSION wsrep_sync_wait = 7, wsrep_dirty_reads = OFF"
+"""The first read or write of a transaction waits until its node has applied all that is committed
+anywhere, and a node that was cut off refuses to read."""
+
+_READ: Final = "SELECT 1"
+"""Waits as every read does: a node that applies nothing, such as a donor, is found out here."""
 
 _NOT_READY: Final = (
     "this node of Galera is not ready: it is not in the primary component, or has not all data yet"
@@ -30,7 +36,11 @@ async def prepare_session(connection: Any, *, must_be_node: bool) -> None:
             return
         if await _value(cursor, _IS_READY) != "ON":
             raise ConnectionError(_NOT_READY)
+        if (found := await _value(cursor, _IS_DURABLE)) != "1":
+            name = "innodb_flush_log_at_trx_commit"
+            raise ConnectionError(UNSAFE_DATABASE.fill(name=name, value=found, good=1).text)
         await cursor.execute(_WAIT_FOR_NEWEST)
+        await cursor.execute(_READ)
 
 
 async def _value(cursor: Any, query: str) -> str:

@@ -119,11 +119,19 @@ async def create_tables(engine: AsyncEngine) -> None:
             break
         await asyncio.sleep(_CREATE_RETRY_SECONDS)
     for table, row in _FIRST_ROWS:
-        try:
-            async with engine.begin() as connection:
-                if (await connection.execute(sqlalchemy.select(table.c.id))).first() is None:
-                    await connection.execute(table.insert().values(**row))
-        except DBAPIError as error:
-            if not (isinstance(error, IntegrityError) or is_conflict(error)):
-                raise
-            # Another process has just inserted it.
+        for attempt in range(1, _CREATE_ATTEMPTS + 1):
+            try:
+                await _insert_if_empty(engine, table, row)
+            except DBAPIError as error:
+                if not is_conflict(error) or attempt == _CREATE_ATTEMPTS:
+                    raise
+                await asyncio.sleep(_CREATE_RETRY_SECONDS)
+            else:
+                break
+
+
+async def _insert_if_empty(engine: AsyncEngine, table: Table, row: dict[str, Any]) -> None:
+    with suppress(IntegrityError):  # Another process has just inserted it.
+        async with engine.begin() as connection:
+            if (await connection.execute(sqlalchemy.select(table.c.id))).first() is None:
+                await connection.execute(table.insert().values(**row))

@@ -65,9 +65,9 @@ class EventLog(Protocol):
     to the last record with nothing ``remaining``, and never drops a published line.
 
     Isolation: `exclusive` excludes every other appender, in this process and others, on this
-    machine or, if the adapter spans machines, on all of them. Readers are never blocked. On Galera it
-    excludes those of the same node only; then all appenders but one raise `LogConflict`, and nothing
-    of them is written.
+    machine or, if the adapter spans machines, on all of them. Readers are never blocked. On Galera
+    it excludes those of the same node only; then all appenders but one raise `LogConflict`, and
+    nothing of them is written.
 
     Adapters may differ in how soon `position` follows an append of another machine (on one machine:
     at once), in what `exclusive` costs, in whether a lost lock is noticed at `append`, and in

@@ -142,7 +142,7 @@ LOG_UNAVAILABLE: Final = Message(
     "fuser -v DATA/events.jsonl.lock",
 )
 LOG_CONFLICT: Final = Message(
-    "other appenders were first, again and again, until the time was over",
+    "other appenders were first, until the time was over",
     _REFUSED,
     "repeat it; if it fails often, let fewer nodes of the Galera cluster write",
 )

@@ -19,7 +19,7 @@ from typing import Final
 from eventapi.journal.instrumentation import Instrumentation
 from eventapi.telemetry.metrics.gauges import MAX_WEBHOOK_LABELS, Gauges, Sample
 from eventapi.telemetry.metrics.store import Histogram, MetricsStore, current_instance
-from events.errors import LogFenced, StorageFull
+from events.errors import LogConflict, LogFenced, StorageFull
 from events.messages.server_log import NO_METRICS
 
 logger = logging.getLogger("eventapi.metrics")
@@ -208,6 +208,8 @@ class Meters(Instrumentation):
         started = time.perf_counter()
         try:
             yield
+        except LogConflict:
+            raise  # It is repeated.
         except Exception as error:
             self._failures[_failure_reason(error)].add()
             raise

@@ -244,8 +244,13 @@ class SqlLog:
                 return connection
 
     async def _lock(self, connection: AsyncConnection) -> None:
+        before = self._commit_index.read().head
         head = await head_of(connection, SELECT_HEAD_FOR_UPDATE)
         known = self._commit_index.read().head
+        if known.position > head.position:
+            # On Galera, another node may have published meanwhile: nothing is lost, but this
+            # transaction will be refused.
+            known = before
         await check_continues(connection, head, known, self._commit_index.path)
         self._set_connected(is_connected=True)
         self._advance(head)

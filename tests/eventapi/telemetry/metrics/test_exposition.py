@@ -20,6 +20,7 @@ from eventapi.telemetry.metrics import exposition
 from eventapi.telemetry.metrics.gauges import Sample
 from eventapi.telemetry.metrics.memory import resident_bytes
 from eventapi.telemetry.metrics.meters import Meters, meters_unless_full
+from events.errors import LogConflict, LogUnavailable
 from tests.eventapi.telemetry.metrics.reading import Page
 
 WAIT_SECONDS = 60.0
@@ -35,6 +36,14 @@ def meters(tmp_path: Path) -> Iterator[Meters]:
     with meters_unless_full(tmp_path, "1") as meters:
         assert meters is not None
         yield meters
+
+
+def test_a_conflict_is_no_failed_append_because_it_is_repeated(meters: Meters) -> None:
+    for error in (LogConflict("another was first"), LogUnavailable("no lock")):
+        with pytest.raises(type(error)), meters.append(1):
+            raise error
+    page = Page(meters.store.collect())
+    assert page.value("eventapi_log_append_failures_total", reason="unavailable") == 1
 
 
 class FailsOnce:

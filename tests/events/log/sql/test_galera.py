@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from events.database.connection import Database
-from events.errors import LogConflict, LogUnreachable, MissingEvents
+from events.errors import ConfigurationError, LogConflict, LogUnreachable, MissingEvents
 from events.log.port import Head
 from events.log.sql.log import SqlLog
 from events.log.sql.outcome import is_committed
@@ -186,6 +186,39 @@ async def test_a_node_that_is_cut_off_refuses_and_is_left_for_the_next_host(
     galera.wait_until_whole()
     await wait_until(lambda: alone.lost_for == 0)
     assert await read_all(alone) == lines
+
+
+async def test_a_node_that_applies_nothing_is_left_for_the_next_host(
+    galera: Cluster,
+    database: str,
+    tmp_path: Path,
+    cleanup: AsyncExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is `wsrep_ready`, as a donor may be."""
+    log = await open_sql_log(cleanup, galera.nodes[0].url_of(database), tmp_path / "mark")
+    monkeypatch.setattr("events.database.hosts.CONNECT_SECONDS", 1)
+    async with lagging(galera, 1):
+        lines = await append(log, 3)
+        other = await open_sql_log(cleanup, galera.url_from(1, database), tmp_path / "other")
+        assert await read_all(other) == lines
+
+
+async def test_a_node_whose_commits_are_not_durable_is_left_for_the_next_host(
+    galera: Cluster, database: str, tmp_path: Path, cleanup: AsyncExitStack
+) -> None:
+    unsafe = galera.nodes[1]
+    unsafe.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    try:
+        with pytest.raises(ConfigurationError, match="innodb_flush_log_at_trx_commit"):
+            await open_database(cleanup, unsafe.url_of(database))
+        log = await open_sql_log(cleanup, galera.url_from(1, database), tmp_path / "mark")
+        await append(log, 1)
+        async with log.database.connection() as connection:
+            port = await connection.scalar(sqlalchemy.text("SELECT @@port"))
+        assert port != unsafe.port
+    finally:
+        unsafe.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
 
 
 async def test_keys_destroyed_at_several_nodes_at_once_are_all_destroyed(

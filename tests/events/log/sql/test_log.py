@@ -21,6 +21,7 @@ from events.errors import (
 )
 from events.log.port import Head
 from events.log.sql.log import SqlLog
+from events.log.sql.rows import head_of
 from tests.events.log_helpers import append, read_all, some_lines
 from tests.events.proxy import Cut, open_proxy
 from tests.events.rows import Server, open_sql_log, wait_until, with_port
@@ -301,6 +302,24 @@ async def test_a_database_that_lost_acknowledged_events_is_refused(
     assert f"rm {tmp_path / 'mark'}" in refused.value.message.next
     elsewhere = await open_sql_log(cleanup, url, tmp_path / "another machine")
     assert await read_all(elsewhere) == first
+
+
+async def test_events_that_another_node_publishes_during_the_lock_are_not_lost(
+    url: str, tmp_path: Path, cleanup: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Galera, whose row locks exclude only the transactions of one node."""
+    log = await open_sql_log(cleanup, url, tmp_path / "mark")
+    await append(log, 2)
+    await wait_until(lambda: not log.lost_for)
+
+    async def publish_meanwhile(*arguments: Any) -> Head:
+        head = await head_of(*arguments)
+        log._commit_index.publish(0, Head(3, bytes(32)))
+        return head
+
+    monkeypatch.setattr("events.log.sql.log.head_of", publish_meanwhile)
+    async with log.exclusive(5) as appender:
+        assert (appender.head.position, log.position) == (2, 3)
 
 
 async def test_another_log_of_the_same_length_is_refused(
