@@ -21,9 +21,9 @@ MANY_SEEDS, FEW_SEEDS = range(400), range(60)
 
 RARE_BUG_SEEDS = {
     "sync only the directories one made": MANY_SEEDS,
-    "forget that lines stand together": range(1500, 2000),
+    "forget that lines stand together": MANY_SEEDS,
     "trust the cache of the dead": MANY_SEEDS,
-    "refuse a batch with a hole": range(1200, 1600),
+    "refuse a batch with a hole": range(700, 1200),
     "do not sync what was cleaned up": range(400, 800),
     "do not check a snapshot's sum": MANY_SEEDS,
     "use a snapshot newer than the keys": MANY_SEEDS,

@@ -99,7 +99,7 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of a statement and of a COMMIT that a test can wait for."""
     monkeypatch.setattr("events.database.drivers.STATEMENT_SECONDS", 3)
     monkeypatch.setattr("events.database.connection.COMMIT_SECONDS", 1)
-    monkeypatch.setattr("events.log.sql.log._RESOLVE_SECONDS", 3)
+    monkeypatch.setattr("events.log.sql.outcome._RESOLVE_SECONDS", 3)
 
 
 @pytest.mark.usefixtures("short_limits")
