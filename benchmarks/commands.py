@@ -10,7 +10,6 @@ request has the CPU of the server during it. Commands run on one core.
 
 import asyncio
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -24,10 +23,9 @@ import httpx
 
 from benchmarks.machine import command_line, progress
 from benchmarks.process import Server, free_port, serving
-from benchmarks.sample_log import Happening, inventory, write_down
+from benchmarks.sample_log import changed_inventory, write_down
 from benchmarks.usage import cpu_seconds, memory, settle
 from benchmarks.workload import READER
-from eventapi.testing.items import ContentChanges, ItemUpdated
 
 USERS = 1_000
 PAUSE_SECONDS = 0.01
@@ -45,23 +43,9 @@ Row = tuple[str, float, float, str]
 """What was measured, seconds of CPU, MB of memory, and a remark."""
 
 
-def happenings(items: int, changes: int) -> Iterator[Happening]:
-    """Yield registrations, creations, and changes of the items."""
-    chance = random.Random(7)
-    owners = []
-    for subject, owner, event in inventory(chance, USERS, items):
-        if subject.startswith("items/"):
-            owners.append(owner)
-        yield subject, owner, event
-    for number in range(changes):
-        item = chance.randrange(items)
-        change = ItemUpdated(personal=ContentChanges(title=f"Item {item + 1}, change {number}"))
-        yield f"items/{item + 1}", owners[item], change
-
-
 def prepare(data: Path, events: int, items: int, tail: int) -> None:
     """Write a log, take a snapshot, and write the tail."""
-    changes = happenings(items, events)
+    changes = changed_inventory(USERS, items, events)
     asyncio.run(write_down(data, USERS, islice(changes, events - tail)))
     run(data, "snapshot")
     asyncio.run(write_down(data, USERS, islice(changes, tail)))

@@ -90,6 +90,20 @@ def inventory(chance: random.Random, users: int, items: int) -> Iterator[Happeni
         yield f"items/{number}", f"users/{owner}", ItemCreated(owner, personal=content)
 
 
+def changed_inventory(users: int, items: int, changes: int) -> Iterator[Happening]:
+    """Yield registrations, creations, and then changes of the items."""
+    chance = random.Random(7)
+    owners = []
+    for subject, owner, event in inventory(chance, users, items):
+        if subject.startswith("items/"):
+            owners.append(owner)
+        yield subject, owner, event
+    for number in range(changes):
+        item = chance.randrange(items)
+        change = ItemUpdated(personal=ContentChanges(title=f"Item {item + 1}, change {number}"))
+        yield f"items/{item + 1}", owners[item], change
+
+
 def history(chance: random.Random, events: int) -> Iterator[Happening]:
     """Yield registrations, then creations, updates and deletions, ``events`` in all."""
     yield from islice(registrations(USERS), events)

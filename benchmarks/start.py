@@ -12,13 +12,12 @@ that on a machine that does other work as well.
 import asyncio
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +25,8 @@ import httpx
 
 from benchmarks.machine import command_line, progress
 from benchmarks.process import HOST, free_port, serving
-from benchmarks.sample_log import Happening, inventory, write_down
+from benchmarks.sample_log import changed_inventory, write_down
 from benchmarks.usage import cpu_seconds
-from eventapi.testing.items import ContentChanges, ItemUpdated
 
 USERS = 100
 CHANGES = "1000,100000,1000000"
@@ -52,23 +50,9 @@ class Figures:
     damage_found: float = 0
 
 
-def happenings(items: int, changes: int) -> Iterator[Happening]:
-    """Yield registrations, creations, and changes of the items."""
-    chance = random.Random(7)
-    owners = []
-    for subject, owner, event in inventory(chance, USERS, items):
-        if subject.startswith("items/"):
-            owners.append(owner)
-        yield subject, owner, event
-    for number in range(changes):
-        item = chance.randrange(items)
-        change = ItemUpdated(personal=ContentChanges(title=f"Item {item + 1}, change {number}"))
-        yield f"items/{item + 1}", owners[item], change
-
-
 def prepare(data: Path, items: int, changes: int) -> Figures:
     """Write a log and its snapshot."""
-    asyncio.run(write_down(data, USERS, happenings(items, changes)))
+    asyncio.run(write_down(data, USERS, changed_inventory(USERS, items, changes)))
     command = [sys.executable, "-m", "eventapi", "--data", str(data), "snapshot", "--json"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=data)
     taken = json.loads(done.stdout)

@@ -19,6 +19,9 @@ from events.log.port import EventLog, Head
 from events.record import Event, Record
 from events.sealing import Keyring
 
+TILE = 4
+"""Lines of a frame, so few that short logs have segments."""
+
 P = ParamSpec("P")
 
 SOURCE = "urn:uuid:6ba7b810-9dad-41d1-80b4-00c04fd430c8"

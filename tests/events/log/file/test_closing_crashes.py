@@ -24,8 +24,9 @@ from events.log.file.log import JsonlLog
 from events.log.file.paths import closed_segments
 from events.log.file.segments import SegmentedFile
 from events.verification.verify import verify
-from tests.events.log.file.test_segments import TILE, open_reader, whole
+from tests.events.log.file.test_segments import open_reader, whole
 from tests.events.log_helpers import (
+    TILE,
     append,
     file_bytes,
     open_file_log,
@@ -47,14 +48,7 @@ class DiedError(BaseException):
     """The process ended: no later call does anything."""
 
 
-@pytest.fixture(autouse=True)
-def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed, "LINES_PER_FRAME", TILE)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 @contextmanager

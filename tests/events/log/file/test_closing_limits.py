@@ -20,8 +20,9 @@ from events.log.file.reader import JsonlReader
 from events.log.file.segments import SegmentedFile
 from events.verification.scan import ScanOptions, scan
 from tests.events.log.file.test_closing_crashes import calls
-from tests.events.log.file.test_segments import TILE, closed_log, open_reader
+from tests.events.log.file.test_segments import closed_log, open_reader
 from tests.events.log_helpers import (
+    TILE,
     append,
     file_bytes,
     mark_of,
@@ -33,15 +34,7 @@ from tests.events.log_helpers import (
     some_lines,
 )
 
-
-@pytest.fixture(autouse=True)
-def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed, "LINES_PER_FRAME", TILE)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 def set_free_bytes(monkeypatch: pytest.MonkeyPatch, size: int) -> None:

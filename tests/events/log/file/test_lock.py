@@ -29,11 +29,6 @@ from tests.events.log_helpers import (
 from tests.events.processes import BATCH, BATCHES, start, start_locked
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
-
-
 async def _lock(log: JsonlLog) -> None:
     """Lock the log, with a short timeout."""
     async with log.exclusive(0.05):

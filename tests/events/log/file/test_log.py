@@ -30,11 +30,6 @@ from tests.events.log_helpers import (
 )
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
-
-
 def _fail_with(reason: int) -> Callable[[int], None]:
     def fail(_: int) -> None:
         raise OSError(reason, os.strerror(reason))

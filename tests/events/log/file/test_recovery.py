@@ -40,11 +40,6 @@ LINES, HEAD = some_lines(30)
 SIZE = len(file_bytes(LINES))
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
-
-
 def _heads(lines: Sequence[bytes]) -> list[Head]:
     """Return the head before the first line, after it, after the second, and so on."""
     return [EMPTY, *(Head(r.position, r.hash) for r in decode(lines, Keyring(), ITEMS))]

@@ -31,11 +31,6 @@ class _PowerCutError(BaseException):
     """The process ends at this call."""
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
-
-
 def _lay(path: Path, content: bytes) -> None:
     """Write a log file with that content, of which 20 lines are published."""
     path.write_bytes(content)

@@ -21,8 +21,9 @@ from events.log.file.reader import JsonlReader
 from events.log.file.segments import SegmentedFile
 from events.verification.report import Report
 from events.verification.verify import verify
-from tests.events.log.file.test_segments import TILE, closed_log, decompress, open_reader
+from tests.events.log.file.test_segments import closed_log, decompress, open_reader
 from tests.events.log_helpers import (
+    TILE,
     append,
     file_bytes,
     mark_of,
@@ -35,15 +36,7 @@ from tests.events.log_helpers import (
     some_lines,
 )
 
-
-@pytest.fixture(autouse=True)
-def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed, "LINES_PER_FRAME", TILE)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 def report_on(path: Path) -> Report:

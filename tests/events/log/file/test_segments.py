@@ -19,7 +19,6 @@ from events.codec import stated_hash
 from events.errors import LogFenced
 from events.log.check import check_chain
 from events.log.copy import copy
-from events.log.file import closed
 from events.log.file.closing import close_segments
 from events.log.file.commit_index import read_commit_point
 from events.log.file.log import JsonlLog
@@ -29,6 +28,7 @@ from events.log.file.segments import SegmentedFile, open_stream
 from events.log.port import Head
 from events.verification.verify import verify
 from tests.events.log_helpers import (
+    TILE,
     append,
     file_bytes,
     in_event_loop,
@@ -40,18 +40,7 @@ from tests.events.log_helpers import (
 )
 from tests.events.processes import BATCH, BATCHES, start
 
-TILE = 4
-"""Lines of a frame, so few that short logs have segments."""
-
-
-@pytest.fixture(autouse=True)
-def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closed, "LINES_PER_FRAME", TILE)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 async def closed_log(path: Path, count: int = 30, segment_bytes: int = 2_000) -> list[bytes]:

@@ -16,11 +16,6 @@ from events.log.file.log import JsonlLog
 from tests.events.log_helpers import append, open_file_log, read_all
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.jsonl"
-
-
 def fail(*_: object) -> None:
     raise OSError(errno.EIO, "broken")
 
