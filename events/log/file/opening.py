@@ -9,7 +9,7 @@ from events.errors import ConfigurationError, DamagedLog, MissingEvents
 from events.log.file.closed import list_segments
 from events.log.file.commit_index import read_commit_point
 from events.log.file.paths import commit_index_path, segments_path
-from events.log.file.search import stated_position
+from events.log.file.search import HEAD_BYTES, stated_position
 from events.messages.errors import (
     LOG_FILE_LOST,
     NAME_LOG,
@@ -21,8 +21,6 @@ from events.messages.errors import (
 _FIRST_BYTES: Final = b'{"specversion":"1.0","id":"1",'
 """What every log begins with, in its first segment or in its open file."""
 
-_HEAD_BYTES: Final = 64
-
 
 def check_is_log(path: Path) -> None:
     """Refuse a file of other content: recovery would take all of it for a torn tail.
@@ -33,7 +31,7 @@ def check_is_log(path: Path) -> None:
     if not path.is_file():
         raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
     with path.open("rb") as file:
-        first = file.readline(_HEAD_BYTES)
+        first = file.readline(HEAD_BYTES)
     # An open file after closed segments begins with a later position.
     if stated_position(first) is None and not _FIRST_BYTES.startswith(first):
         raise DamagedLog(NOT_A_LOG.fill(path=path), position=1, offset=0)

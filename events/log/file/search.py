@@ -18,7 +18,10 @@ from events.codec import MAX_LINE_BYTES
 
 _START: Final = re.compile(rb'\{"specversion":"1\.0","id":"([1-9][0-9]{0,18})"')
 
-WINDOW_BYTES: Final = MAX_LINE_BYTES + 1 + 64
+HEAD_BYTES: Final = 64
+"""How much of a line has its position."""
+
+WINDOW_BYTES: Final = MAX_LINE_BYTES + 1 + HEAD_BYTES
 """What one step reads: wherever it begins, it has the beginning of a line and its position."""
 
 _LAST_STEP_BYTES: Final = 4 * WINDOW_BYTES

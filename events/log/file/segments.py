@@ -32,7 +32,7 @@ from events.log.file.closed import (
 )
 from events.log.file.commit_index import CommitPoint
 from events.log.file.paths import segments_path
-from events.log.file.search import stated_position
+from events.log.file.search import HEAD_BYTES, stated_position
 from events.log.port import Head
 from events.messages.errors import (
     FIRST_LINE_UNREADABLE,
@@ -44,7 +44,6 @@ from events.messages.errors import (
 _CACHED_BYTES: Final = 1 << 22
 """Decompressed frames that are kept: those of a search, and of lines that are read one by one."""
 
-_HEAD_BYTES: Final = 64
 _TAIL_BYTES: Final = 128
 
 
@@ -84,7 +83,7 @@ class SegmentedFile:
         """Open the segments up to the first line of the open file."""
         directory = segments_path(self.path)
         found = list_segments(directory)
-        head = os.pread(self.descriptor, _HEAD_BYTES, 0)
+        head = os.pread(self.descriptor, HEAD_BYTES, 0)
         self._newest = max(((end, path) for _, end, path in found), default=None)
         first = stated = stated_position(head)
         if first is None or first % closed.LINES_PER_FRAME != 1:
