@@ -39,7 +39,6 @@ from eventapi.journal.batch import (
 )
 from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
-from eventapi.journal.conflicts import check_is_first, repeat_on_conflict
 from eventapi.journal.erasure import Forget, KeyDestruction, erasures_to_finish, forget_nothing
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from eventapi.journal.loading import load_state
@@ -49,6 +48,7 @@ from eventapi.journal.queue import WriteQueue
 from eventapi.journal.repeats import RepeatedRequests
 from eventapi.queries.history import History
 from events.errors import EventapiError, LogFenced, LogUnavailable, LogUnreachable, StorageFull
+from events.log.conflicts import check_is_first, repeat_on_conflict
 from events.log.port import Appender, EventLog, Head
 from events.messages.erasures import users_erased_again
 from events.messages.server_log import BATCH_FAILED, NEWER_KIND

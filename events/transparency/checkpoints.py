@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from events.errors import Fault, Invalid, NotFound, SigningSuspended
+from events.log.conflicts import repeat_on_conflict
 from events.messages.errors import (
     CHECKPOINT_AHEAD,
     CHECKPOINT_CONTRADICTED,
@@ -38,8 +39,13 @@ from events.transparency.signed_note import (
 from events.transparency.signing.port import KEY_PREFIX, Recorder, SigningState, SigningStore
 from events.transparency.tree import Tree
 
+_Result = TypeVar("_Result")
+
 _POLL_SECONDS: Final = 0.02
 """The interval for polling a log that is behind a checkpoint of another instance."""
+
+_CONFLICT_SECONDS: Final = 5.0
+"""How long a record is written again because that of another instance was first."""
 
 
 class Checkpoints:
@@ -85,11 +91,23 @@ class Checkpoints:
             state = await self._store.read()
             size = await self._require_signable(state)
             if state.note is None or TreeHead.parse(state.note).size != size:
-                async with self._store.exclusive() as recorder:
-                    state = await self._sign_published(recorder)
+                state = await self._record(self._sign_published)
         note = _newest(state)
         assert note is not None  # noqa: S101 - for the type checker
         return note
+
+    async def _record(self, write: Callable[[Recorder], Awaitable[_Result]]) -> _Result:
+        """Write under the lock of the store.
+
+        Some stores let two instances have the lock. Then the write of one is refused, and it
+        reads and decides again.
+        """
+
+        async def attempt() -> _Result:
+            async with self._store.exclusive() as recorder:
+                return await write(recorder)
+
+        return await repeat_on_conflict(_CONFLICT_SECONDS, attempt)
 
     async def _sign_published(self, recorder: Recorder) -> SigningState:
         """Sign and record a checkpoint of all published records, unless there is one."""
@@ -201,28 +219,31 @@ class Checkpoints:
             head = TreeHead.parse(given)
         except ValueError as error:
             raise Invalid(Fault("", str(error))) from None
-        async with self._lock, self._store.exclusive() as recorder:
-            state = await recorder.read()
-            size = await self._require_signable(state)
-            signer = state.signer
-            if signer is None or not signer.verifier.verify(given):
-                raise Invalid(Fault("", "this log's key did not sign this checkpoint"))
-            if head.size > size or await self.tree.root(head.size) != head.root:
-                raise Invalid(Fault("", "this is not a checkpoint of this log"))
-            known = state.cosigned
-            if (
-                known is not None
-                and TreeHead.parse(known).size > head.size
-                and self._is_cosigned(known)
-            ):
-                return known
-            before = known.signatures if known is not None and known.text == given.text else ()
-            own = signer.sign(given.text).signatures
-            lines = [*own, *before, *given.signatures, *own]
-            note = Note(given.text, _last_of_each_key(lines))
-            if not self._is_cosigned(note):
-                raise Invalid(Fault("", "too few witnesses of the policy have cosigned it"))
-            await recorder.record_cosigned(note)
+        async with self._lock:
+            return await self._record(lambda recorder: self._store_cosigned(recorder, given, head))
+
+    async def _store_cosigned(self, recorder: Recorder, given: Note, head: TreeHead) -> Note:
+        state = await recorder.read()
+        size = await self._require_signable(state)
+        signer = state.signer
+        if signer is None or not signer.verifier.verify(given):
+            raise Invalid(Fault("", "this log's key did not sign this checkpoint"))
+        if head.size > size or await self.tree.root(head.size) != head.root:
+            raise Invalid(Fault("", "this is not a checkpoint of this log"))
+        known = state.cosigned
+        if (
+            known is not None
+            and TreeHead.parse(known).size > head.size
+            and self._is_cosigned(known)
+        ):
+            return known
+        before = known.signatures if known is not None and known.text == given.text else ()
+        own = signer.sign(given.text).signatures
+        lines = [*own, *before, *given.signatures, *own]
+        note = Note(given.text, _last_of_each_key(lines))
+        if not self._is_cosigned(note):
+            raise Invalid(Fault("", "too few witnesses of the policy have cosigned it"))
+        await recorder.record_cosigned(note)
         return note
 
     async def newest_cosigned(self) -> Note:
@@ -248,25 +269,28 @@ class Checkpoints:
         counts from now on. Raises `Invalid` if the key did not sign ``shown``, and
         `SigningSuspended` if the log does not continue it, or the head known here.
         """
-        async with self._lock, self._store.exclusive() as recorder:
-            state = await recorder.read()
-            if state.signer is None:
-                raise SigningSuspended(_key_missing(state))
-            if not state.signer.verifier.verify(shown):
-                name = state.signer.verifier.name
-                raise Invalid(Fault("", f"the checkpoint is not signed by the log's key {name}"))
-            head = TreeHead.parse(shown)
-            await self._require_continuation(head)
-            await self._require_continuation(state.head)
-            if state.head is not None and state.head.size > head.size:
-                head = state.head
-            await recorder.confirm(state.signer.sign(str(head)))
+        async with self._lock:
+            return await self._record(lambda recorder: self._confirm(recorder, shown))
+
+    async def _confirm(self, recorder: Recorder, shown: Note) -> TreeHead:
+        state = await recorder.read()
+        if state.signer is None:
+            raise SigningSuspended(_key_missing(state))
+        if not state.signer.verifier.verify(shown):
+            name = state.signer.verifier.name
+            raise Invalid(Fault("", f"the checkpoint is not signed by the log's key {name}"))
+        head = TreeHead.parse(shown)
+        await self._require_continuation(head)
+        await self._require_continuation(state.head)
+        if state.head is not None and state.head.size > head.size:
+            head = state.head
+        await recorder.confirm(state.signer.sign(str(head)))
         return head
 
     async def begin(self, signer: Signer) -> Note:
         """Begin a new key and return its first checkpoint; old heads no longer count."""
-        async with self._lock, self._store.exclusive() as recorder:
-            await recorder.begin(signer)
+        async with self._lock:
+            await self._record(lambda recorder: recorder.begin(signer))
         return await self.current()
 
 
