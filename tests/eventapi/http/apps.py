@@ -7,9 +7,11 @@ is made when an application starts, and ends with it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from litestar.routes import BaseRoute
 
 from eventapi.app import Application, create_app
 from eventapi.bootstrap.storage import Overrides
@@ -48,6 +50,12 @@ class Applications:
         """Keep an application that has stopped."""
         reusable.app.started = None
         self._stopped.append(reusable)
+
+    def routes(self, settings: Settings) -> Sequence[BaseRoute]:
+        """The routes of an application with these settings, which is kept for the next test."""
+        reusable = self.take(settings, Overrides())
+        self.give_back(reusable)
+        return reusable.app.routes
 
     def forget(self) -> None:
         """Keep none."""
