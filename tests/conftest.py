@@ -11,6 +11,7 @@ share it, so a test that stops the server must start it again.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -59,6 +60,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Skip importing the long folders for `make test`, because that takes seconds."""
     is_long = collection_path.parent == _TESTS and collection_path.name in _LONG_FOLDERS
     return True if is_long and config.getoption("markexpr") == "not long" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exclude modules and tests from garbage collection: no run of it would free any of them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marker.

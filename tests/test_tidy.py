@@ -10,6 +10,7 @@ import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -46,19 +47,35 @@ GLOSSARY = (
 )  # fmt: skip
 
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 def name_of(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
+class Definition(NamedTuple):
+    """A module, class or function."""
+
+    name: str
+    is_function: bool
+    lines: int
+    docstring: str
+
+
 @cache
-def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
-
-
-def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(parsed(file)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+def definitions(file: Path) -> list[Definition]:
+    """The module of a file, then what it defines; without the tree, which takes much memory."""
+    return [
+        Definition(
+            getattr(node, "name", ""),
+            isinstance(node, FUNCTIONS),
+            getattr(node, "end_lineno", 0) - getattr(node, "lineno", 0) + 1,
+            ast.get_docstring(node) or "",
+        )
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTIONS))
+    ]
 
 
 def prose(file: Path) -> Iterator[tuple[int, str]]:
@@ -81,22 +98,20 @@ def test_no_function_is_too_long_for_one_look() -> None:
     long = {
         f"{name_of(file)}:{function.name}"
         for file in [*PRODUCT, *TESTS]
-        for function in functions(file)
-        if (function.end_lineno or 0) - function.lineno + 1 > MAX_FUNCTION_LINES
+        for function in definitions(file)
+        if function.is_function and function.lines > MAX_FUNCTION_LINES
     }
     assert long == LONG_FUNCTIONS.keys()
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_the_first_line_of_a_docstring_is_a_summary(room: str) -> None:
-    long = []
-    for file in (ROOT / room).rglob("*.py"):
-        for node in ast.walk(parsed(file)):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                summary = (ast.get_docstring(node) or "").partition("\n")[0]
-                if len(summary) > MAX_SUMMARY:
-                    long.append(f"{name_of(file)}: {summary}")
-    assert long == []
+    summaries = [
+        (name_of(file), definition.docstring.partition("\n")[0])
+        for file in (ROOT / room).rglob("*.py")
+        for definition in definitions(file)
+    ]
+    assert [summary for summary in summaries if len(summary[1]) > MAX_SUMMARY] == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -122,7 +137,7 @@ def test_every_package_and_module_says_what_it_is() -> None:
     silent = [
         name_of(file)
         for file in PRODUCT
-        if file.read_text().strip() and not ast.get_docstring(parsed(file))
+        if file.read_text().strip() and not definitions(file)[0].docstring
     ]
     assert silent == []
 

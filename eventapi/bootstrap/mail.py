@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +38,17 @@ if TYPE_CHECKING:
 def composer_of(settings: Settings) -> Composer:
     """What composes mails; raises `ConfigurationError` for a bad template or sender."""
     directory = settings.mail_templates
-    templates = Templates(None if directory is None else Path(directory))
+    templates = _default_templates() if directory is None else Templates(Path(directory))
     try:
         return Composer(templates, settings.mail_from, settings.base_url)
     except ValueError as error:
         raise ConfigurationError(f"EVENTAPI_MAIL_FROM: {error}") from error
+
+
+@cache
+def _default_templates() -> Templates:
+    """The templates without an operator's, compiled once in a process."""
+    return Templates()
 
 
 def check_mail(settings: Settings, overrides: Overrides) -> None:

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from types import FrameType
 from typing import Any, Final
 
@@ -49,13 +50,13 @@ def exit_with_parent() -> None:
     loop.add_reader(supervisor.sentinel, end)
 
 
+@cache
 def freeze_gc() -> None:
     """Exclude start-up objects from garbage collection.
 
     Scanning them would delay every request. Only for the first application in a process, or the objects of closed ones would never be freed.
     """
-    if not gc.get_freeze_count():
-        gc.freeze()
+    gc.freeze()
 
 
 @asynccontextmanager

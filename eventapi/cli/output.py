@@ -49,6 +49,8 @@ def print_fields(**fields: object) -> None:
 
 def printable(text: str) -> str:
     """Escape characters that could move the cursor or change the text direction."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property, reduce
+from functools import cache, cached_property, reduce
 from hashlib import sha256
 from operator import attrgetter, or_
 from typing import Any, Final
@@ -314,13 +314,19 @@ def _check_clear(event: Event) -> None:
             msgspec.convert(resource.convert(clear), shape)
 
 
+@cache
+def _line_fields() -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a `Line`; msgspec evaluates its annotations anew with each call."""
+    return msgspec.structs.fields(Line)
+
+
 def _typed_line(event: type[Event]) -> type[msgspec.Struct]:
     """A `Line` of this one type, with the event as ``data``."""
     members: list[Any] = []
     data = event
     if issubclass(event, ResourceEvent) and event.resource.converts:
         data = _with_any_clear(event)
-    for field in msgspec.structs.fields(Line):
+    for field in _line_fields():
         if field.name == "data":
             members.append(("data", data))
         elif field.name != "type":

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.console.programs import Run, install
+from tests.console.programs import Run, installed
 from tests.console.service import Service, service
 from tests.end_to_end.browser import CHROMIUM
 from tests.generators.tools import needs
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a flow of a program in Chromium."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs a flow of a program in Chromium, which starts once."""
     needs("node", "npm")
     if CHROMIUM is None:
         pytest.skip("chromium is absent: apt-get install chromium")
-    return install(tmp_path_factory.mktemp("browser"))
+    with installed(tmp_path_factory.mktemp("browser")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ Run = Callable[..., Any]
 """Runs a flow of a program with options, and returns what it prints."""
 
 
-def install(folder: Path) -> Run:
-    """Install everything in a folder; return a function that runs a flow in Chromium."""
+@contextmanager
+def installed(folder: Path) -> Iterator[Run]:
+    """Install everything in a folder and start Chromium; the function runs a flow in it."""
     (folder / "package.json").write_text('{"type": "module"}')
     options = ["--no-audit", "--no-fund", "--no-package-lock", "--silent"]
     subprocess.run(
@@ -32,9 +34,32 @@ def install(folder: Path) -> Run:
         env=os.environ | {"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1"},
     )
     shutil.copytree(PROGRAMS, folder, dirs_exist_ok=True)
+    with _chromium(folder) as endpoint:
+        yield _runner(folder, endpoint)
 
+
+@contextmanager
+def _chromium(folder: Path) -> Iterator[str]:
+    """Run a Chromium; the address that flows connect to."""
+    assert CHROMIUM is not None, "chromium is absent"
+    with subprocess.Popen(
+        ["node", "server.mjs", CHROMIUM],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.stdin.close()
+
+
+def _runner(folder: Path, endpoint: str) -> Run:
     def run(program: str, flow: str, **options: Any) -> Any:
-        given = json.dumps({"chromium": CHROMIUM} | options)
+        given = json.dumps({"chromium": endpoint} | options)
         done = subprocess.run(
             ["node", program, flow, given],
             cwd=folder,

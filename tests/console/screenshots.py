@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from eventapi.cli.demo import make_demo
 from eventapi.cli.serve import DEMO_RESOURCES
 from eventapi.configuration.settings import Settings
-from tests.console.programs import install
+from tests.console.programs import installed
 from tests.end_to_end.server import ROOT, Server, by_serve
 
 
@@ -22,8 +22,10 @@ def main() -> None:
         data = Path(folder) / "demo"
         settings = Settings(data=str(data), resources=(DEMO_RESOURCES,))
         passwords = asyncio.run(make_demo(settings))
-        run = install(Path(folder))
-        with Server(data, 1, by_serve, {"EVENTAPI_RESOURCES": DEMO_RESOURCES}) as server:
+        with (
+            installed(Path(folder)) as run,
+            Server(data, 1, by_serve, {"EVENTAPI_RESOURCES": DEMO_RESOURCES}) as server,
+        ):
             options = {"base": server.url, "folder": str(ROOT / "docs"), "passwords": passwords}
             run("screenshots.mjs", "take", **options)
 

@@ -46,6 +46,10 @@ class MariaDB(Service):
         client = self.executable("mariadb")
         return self.run([client, *flags, f"--socket={self._socket}"], statement).strip()
 
+    def discard(self) -> None:
+        """Kill the server, which would flush the pages of all databases."""
+        self.kill()
+
     def prepare(self) -> None:
         """Create the system tables, and a script that creates user and database."""
         self.create_data()

@@ -104,7 +104,7 @@ class Service(ABC):
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.stop()
+            self.discard()
         finally:
             self._clear()
 
@@ -153,6 +153,10 @@ class Service(ABC):
     def stop(self) -> None:
         """Stop the server if it runs; on a timeout, kill it and raise `TimeoutError`."""
         self._end(self.stop_signal)
+
+    def discard(self) -> None:
+        """Stop a server whose data will be removed, so that it need not save them."""
+        self.stop()
 
     def restart(self) -> None:
         """Stop the server and start it again."""

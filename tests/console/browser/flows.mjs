@@ -1,4 +1,4 @@
-// The flows of the console, each in a browser of its own.
+// The flows of the console, each in a browser context of its own.
 
 import { PASSWORD, expect, run, totp } from "./kit.mjs";
 

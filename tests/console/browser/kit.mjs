@@ -1,4 +1,4 @@
-// A Chromium for one flow: every page is checked for requests to other servers, violations of the policy and errors.
+// A browser context for one flow: every page is checked for requests to other servers, violations of the policy and errors.
 
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ export const PASSWORD = "correct horse battery staple";
 export async function run(flows) {
   const [name, text] = process.argv.slice(2);
   const options = JSON.parse(text);
-  const browser = await chromium.launch({ executablePath: options.chromium, args: ["--no-sandbox"] });
+  const browser = await chromium.connect(options.chromium);
   try {
     const result = await flows[name](await kitOf(browser, options));
     console.log(JSON.stringify(result ?? null));

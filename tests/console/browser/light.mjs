@@ -1,6 +1,6 @@
 // Visits of one browser to servers, some of which lie. What the browser keeps lies in a file between the visits.
 
-import { readFileSync } from "node:fs";
+import { json } from "node:stream/consumers";
 import { expect, run } from "./kit.mjs";
 
 async function shown({ page, open }, state) {
@@ -38,7 +38,7 @@ async function contradiction(kit) {
     page.waitForEvent("download"),
     page.getByRole("button", { name: "Save both checkpoints" }).click(),
   ]);
-  const saved = JSON.parse(readFileSync(await file.path(), "utf-8"));
+  const saved = await json(await file.createReadStream());
   await page.reload();
   await page.locator(".verdict.red").waitFor();
   await page.getByRole("button", { name: /trust what is shown now/ }).click();

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventapi.app import create_app
 from tests.deployment.production.differences import DIFFERENT
+from tests.eventapi.http.apps import APPLICATIONS
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
 
 THROUGH = os.environ.get("EVENTAPI_TESTS_THROUGH")
@@ -77,6 +77,6 @@ def routes() -> list[tuple[str, str]]:
     """The path template and method of every route of the app, from Litestar."""
     return [
         (getattr(route, "path_format", route.path), method)
-        for route in create_app(quiet_settings()).routes
+        for route in APPLICATIONS.routes(quiet_settings())
         for method in getattr(route, "methods", ())
     ]

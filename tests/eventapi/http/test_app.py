@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 
+from eventapi.bootstrap.process import freeze_gc
 from tests.eventapi.http.apps import APPLICATIONS
 from tests.eventapi.http.client import Api
 
@@ -14,6 +15,7 @@ from tests.eventapi.http.client import Api
 @pytest.fixture(autouse=True)
 def unfreeze() -> None:
     gc.unfreeze()
+    freeze_gc.cache_clear()
 
 
 def test_objects_of_the_start_are_frozen_for_the_collector() -> None:

@@ -13,7 +13,6 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from eventapi.app import create_app
 from eventapi.commands.users import GrantRole
 from eventapi.commands.webhooks import CreateWebhook
 from eventapi.http.openapi.described import Described, described
@@ -21,6 +20,7 @@ from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.urls import is_version_1
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signed_note import Note
+from tests.eventapi.http.apps import APPLICATIONS
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
 from tests.openapi import inlined, resolved, served
 
@@ -160,7 +160,7 @@ def test_operations_of_the_transparency_log_list_an_unavailable_log(
             assert "`log-unavailable`" in operation["responses"]["503"]["description"], path
 
 
-OPERATIONS = described(create_app(quiet_settings()).routes)
+OPERATIONS = described(APPLICATIONS.routes(quiet_settings()))
 
 
 _PRINT_OPERATIONS = """

@@ -14,13 +14,21 @@ from eventapi.http.middleware.access_log import access_log
 from tests.eventapi.http.client import Api, quiet_settings
 
 
+@pytest.fixture(scope="module")
+def shared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file for all tests, so that they can use an application one after another."""
+    return tmp_path_factory.mktemp("log") / "server.log"
+
+
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "server.log"
+def file(shared_file: Path) -> Path:
+    """The log file, empty."""
+    shared_file.write_bytes(b"")
+    return shared_file
 
 
-def logging_api(file: Path, form: str) -> Api:
-    return Api(quiet_settings(log_level="info", log_format=form, log_file=str(file)))
+def logging_api(file: Path, form: str, level: str = "info") -> Api:
+    return Api(quiet_settings(log_level=level, log_format=form, log_file=str(file)))
 
 
 def test_a_json_line_has_every_member(file: Path) -> None:
@@ -67,8 +75,7 @@ def test_a_path_is_not_logged(file: Path, form: str, path: str) -> None:
 def test_the_path_of_an_unknown_route_is_logged_at_debug(
     file: Path, form: str, path: str, shown: str
 ) -> None:
-    settings = quiet_settings(log_level="debug", log_format=form, log_file=str(file))
-    with Api(settings) as api:
+    with logging_api(file, form, "debug") as api:
         api.request("GET", path)
         api.request("GET", "/items/7")
     lines = [line for line in file.read_text().splitlines() if " GET " in line or '"GET"' in line]

@@ -42,11 +42,19 @@ class Traced:
         return [json.loads(line) for line in self.file.read_text().splitlines()]
 
 
-@pytest.fixture
-def traced(tmp_path: Path) -> Iterator[Traced]:
-    found = Traced(tmp_path / "server.log")
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+    found = Traced(tmp_path_factory.mktemp("traced") / "server.log")
     with found.api:
         yield found
+
+
+@pytest.fixture
+def traced(shared: Traced) -> Traced:
+    """The app of all tests, without spans and lines of earlier ones."""
+    shared.exporter.clear()
+    shared.file.write_bytes(b"")
+    return shared
 
 
 def test_a_request_is_a_span_named_by_its_route(traced: Traced) -> None:
