@@ -16,6 +16,7 @@ from eventapi.tasks.chain_check import ChainCheck
 from eventapi.tasks.signing_check import SigningCheck
 from eventapi.telemetry.metrics.gauges import Sample
 from events.errors import EventapiError
+from events.log.file.log import JsonlLog
 from events.log.port import EventLog
 
 
@@ -57,6 +58,7 @@ class WorkerStats(msgspec.Struct, frozen=True):
             sessions = len(state.sessions.by_id)
             given_up = sum(webhook.is_given_up for webhook in state.webhooks.by_id.values())
         redis = self.counts.redis
+        segments, closed_bytes = self._closed()
         return Sample(
             position=self.log.position,
             lag=max(self.log.position - self.journal.position, 0),
@@ -76,4 +78,10 @@ class WorkerStats(msgspec.Struct, frozen=True):
             delayed_mails=self.delayed_mails(),
             witness_times={} if self.witnesses is None else self.witnesses.times,
             cosigned_at=None if self.witnesses is None else self.witnesses.cosigned_at,
+            segments=segments,
+            closed_bytes=closed_bytes,
         )
+
+    def _closed(self) -> tuple[int, int] | tuple[None, None]:
+        """The closed segments of a log in a file, and their bytes in the log."""
+        return self.log.closed if isinstance(self.log, JsonlLog) else (None, None)

@@ -33,6 +33,7 @@ from events.verification.diagnosis import (
     judge_line,
     judge_unreadable,
 )
+from events.verification.newer import NewestSegment
 from events.verification.report import MAX_FINDINGS, Finding, Kind, LastGood, Report
 from events.verification.scan import SEGMENT_BYTES, ScanOptions, Segment, keyring_of, scan
 from events.vocabulary.vocabulary import Vocabulary
@@ -69,6 +70,7 @@ def verify(
     options = ScanOptions(vocabulary, leaves, keys, segment_bytes)
     # The size is read before the mark, so that bytes past the mark were not published in between;
     # and again after it, so that bytes that are still absent then are really gone.
+    newest = NewestSegment.find(path)
     with open_stream(path, ignore_damage) as (_, size):
         run = _Verification(commit_index_path(path), options)
     with open_stream(path, run.report_segment) as (file, size_after_mark):
@@ -84,6 +86,8 @@ def verify(
             if count % _LINES_PER_PROGRESS == 0:
                 progress(offset)
         judged = file.tell()
+        if excess := newest.excess(run.mode.position, run.published, file):
+            run.report_segment(excess)
     run.compare_with_mark(judged, size)
     run.compare_with_erasures(erased)
     if checkpoint is not None:

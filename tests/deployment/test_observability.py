@@ -48,7 +48,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         meters.count_webhook(1, failed=True)
         meters.count_witness("w1", failed=True)
         sample = Sample(1, 0, 0, 0, 0, 0, 1, redis_ok=True, signing_ok=True)
-        meters.sample(replace(sample, witness_times={"w1": 0.0}, cosigned_at=0.0))
+        sample = replace(sample, witness_times={"w1": 0.0}, cosigned_at=0.0)
+        meters.sample(replace(sample, segments=1, closed_bytes=1))
         return Page(meters.store.collect())
 
 

@@ -110,7 +110,7 @@ class Reader(Files):
         return _ReaderVault(self._directory / "keys.sqlite")
 
 
-class _ClosingLog(_ReaderLog):
+class ClosingLog(_ReaderLog):
     """A log that closes segments after every append, if it has a whole tile more."""
 
     @asynccontextmanager
@@ -125,7 +125,7 @@ class Closing(Files):
     """The same files, of which the first part is closed, and read as a command does."""
 
     async def open_log(self) -> EventLog:
-        return _ClosingLog(self._directory / "events.jsonl")
+        return ClosingLog(self._directory / "events.jsonl")
 
 
 class _OwnLog(SqlLog):

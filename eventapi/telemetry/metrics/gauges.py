@@ -38,6 +38,8 @@ class Sample(msgspec.Struct, frozen=True):
     delayed_mails: int = 0
     witness_times: Mapping[str, float] = {}
     cosigned_at: float | None = None
+    segments: int | None = None
+    closed_bytes: int | None = None
 
 
 _WORKERS: Final[_Description] = ("eventapi_workers", "Workers that serve.", "sum")
@@ -112,6 +114,12 @@ _BY_FIELD: Final[Mapping[str, _Description]] = {
 
 _IF_KNOWN: Final[Mapping[str, _Description]] = {
     "disk_free": ("eventapi_disk_free_bytes", "Room on the disk of the log.", "min"),
+    "segments": ("eventapi_log_segments", "Closed segments of the log.", "max"),
+    "closed_bytes": (
+        "eventapi_log_closed_bytes",
+        "Bytes of the log in closed segments, before compression.",
+        "max",
+    ),
     "redis_ok": (
         "eventapi_redis_up",
         "Whether Redis counts for every worker, where it is set.",

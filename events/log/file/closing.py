@@ -199,7 +199,7 @@ def _close_one(
         mode = stat.S_IMODE(os.fstat(file.descriptor).st_mode)
         count = write_segment(temporary, _paced(tiles, stop), mode)
         last = before.position + count * closed.LINES_PER_FRAME
-        record = _compare(open_segment(temporary, first, last, before.end), file, before, stop)
+        record = _read_back(temporary, last, file, before, stop)
         _settle(temporary, file)
         temporary.rename(segment_path(directory, first, last))
     except BaseException:
@@ -207,6 +207,24 @@ def _close_one(
         raise
     logger.info("closed a segment of the log: events %s to %s", f"{first:,}", f"{last:,}")
     return record
+
+
+def _read_back(
+    temporary: Path, last: int, file: SegmentedFile, before: Record, stop: threading.Event
+) -> Record:
+    """Compare what was written with the lines, before it becomes a segment.
+
+    Raises `OSError` if the disk returns something else, and `DamagedLog` if the lines themselves
+    do not chain.
+    """
+    try:
+        written = open_segment(temporary, before.position + 1, last, before.end)
+        return _compare(written, file, before, stop)
+    except DamagedLog as error:
+        if str(temporary) not in error.reason:
+            raise
+        reason = f"{temporary} is not what was written to it, and is written anew the next time"
+        raise OSError(errno.EIO, f"{reason}; check the kernel log for disk errors") from error
 
 
 def _set_aside(segment: Path, log: Path) -> None:

@@ -116,6 +116,14 @@ class PublishedLines:
     def position(self) -> int:
         return self._commit_index.position
 
+    @property
+    def closed(self) -> tuple[int, int]:
+        """The number of closed segments, and how many bytes of the log they have.
+
+        As of the last closing that this process followed.
+        """
+        return len(self._file.segments), self._file.base
+
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
         # The polled word is the limit, not the newest slot: a writer stores the slot first, and may
         # die before it stores the word. A read up to the slot would be ahead of all other readers.

@@ -48,5 +48,6 @@ def check_may_begin(path: Path, *, begin: bool) -> None:
     position = max((last for _, last, _ in list_segments(segments_path(path))), default=0)
     if index.exists():
         position = read_commit_point(index).head.position or position
-    if position:
+    # Another process may have begun the log since this one found none.
+    if position and not path.exists():
         raise MissingEvents(LOG_FILE_LOST.fill(events=position), position=1, offset=0)

@@ -30,12 +30,15 @@ from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.resources.declared import Declared
 from events.errors import NotFound
+from events.log.file import closed
 from events.log.file.log import JsonlLog
+from events.log.file.paths import closed_segments
 from events.vault.sqlite import SqliteVault
 from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.users import User
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
+from tests.events.stores import LINES_PER_FRAME, ClosingLog
 
 CONTROLS = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
 BIDI = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
@@ -64,6 +67,7 @@ class OverHttp(RuleBasedStateMachine):
 
     numbers: Bundle[int] = Bundle("numbers")
     given_settings: ClassVar[dict[str, Any]] = {}
+    log_class: ClassVar[type[JsonlLog]] = JsonlLog
     _environment: Runtime = SYSTEM
 
     def __init__(self) -> None:
@@ -78,7 +82,7 @@ class OverHttp(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        log = JsonlLog(self._settings.log_path)
+        log = self.log_class(self._settings.log_path)
         vault = SqliteVault(vault_path(self._settings))
         self._api = Api(self._settings, log=log, vault=vault, environment=self._environment)
         with mock.patch("eventapi.bootstrap.storage.Journal", self._record_journal):
@@ -264,6 +268,24 @@ WALKS = settings(max_examples=max(2, settings().max_examples // 5), stateful_ste
 
 def test_the_server_agrees_with_a_dictionary() -> None:
     run_state_machine_as_test(OverHttp, settings=WALKS)
+
+
+class OverSegments(OverHttp):
+    """The same, over a log that closes a segment after every few events."""
+
+    log_class = ClosingLog
+
+    def teardown(self) -> None:
+        path = self._settings.log_path
+        assert self._last_position <= LINES_PER_FRAME or closed_segments(path)
+        super().teardown()
+
+
+def test_the_server_agrees_with_a_dictionary_over_closed_segments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closed, "LINES_PER_FRAME", LINES_PER_FRAME)
+    run_state_machine_as_test(OverSegments, settings=WALKS)
 
 
 @pytest.mark.long

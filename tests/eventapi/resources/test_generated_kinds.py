@@ -308,7 +308,7 @@ async def appended(store: Store, written: Written) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["files", "postgresql", "mariadb"])
+@pytest.mark.parametrize("kind", ["files", "closing", "postgresql", "mariadb"])
 @settings(max_examples=15)
 @given(case=cases())
 def test_every_store_gives_the_same_state(

@@ -3,7 +3,8 @@
     python -m tests.fault_injection.crashes --cycles 2000
     python -m tests.fault_injection.crashes --cycles 50 --seed 7
 
-Workload: `eventapi serve` with four workers and 32 clients on one data directory. Four of the
+Workload: `eventapi serve` with four workers and 32 clients on one data directory; on every other
+one, a server that closes every 256 lines of the log to a segment. Four of the
 clients send every write with an Idempotency-Key until it is answered.
 
 Faults, one per cycle: kill -9 of a worker, of all workers, of the supervisor, of
@@ -31,7 +32,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from tests.fault_injection.crashes.campaign import Totals, incidents, run_directory
+from tests.fault_injection.crashes.campaign import Totals, command_of, incidents, run_directory
 from tests.fault_injection.machine import describe_machine
 
 
@@ -55,7 +56,8 @@ def main() -> int:
         _print(f"crashes of a server of four workers under 32 clients; {describe_machine(room)}")
         while left > 0 and not (chosen.seconds and time.monotonic() - started > chosen.seconds):
             cycles = min(chosen.each, left)
-            totals.add(run_directory(room / f"data-{seed}", list(islice(planned, cycles)), seed))
+            data = room / f"data-{seed}"
+            totals.add(run_directory(data, list(islice(planned, cycles)), seed, command_of(seed)))
             left -= cycles
             seed += 1
             acknowledged = totals.counts["writes acknowledged"]

@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 
 from eventapi.testing.items import ITEMS
+from events.log.file.paths import closed_segments
 from projections.snapshots import Snapshots
 from tests.end_to_end.history import Operation
 from tests.end_to_end.linearizability import Violation, judge
 from tests.end_to_end.log_reader import read_log
-from tests.end_to_end.server import Command, Server, by_serve
+from tests.end_to_end.server import Command, Server, by_serve, uvicorn_of
 from tests.end_to_end.workload import Load, Workload
 from tests.fault_injection.crashes.incidents import CrashTarget, Incident
 from tests.fault_injection.crashes.retrying import RetryingClient, RetryTotals
@@ -65,6 +66,11 @@ def incidents(random_source: random.Random) -> Iterator[Incident]:
     """Yield incidents endlessly, each kind equally often."""
     while True:
         yield from random_source.sample(list(Incident), len(Incident))
+
+
+def command_of(seed: int) -> Command:
+    """The server of a directory; every other one closes segments all the time."""
+    return uvicorn_of("tests.end_to_end.planted:closings_of_tiles") if seed % 2 == 0 else by_serve
 
 
 def run_directory(
@@ -123,6 +129,7 @@ def _judge(server: Server, operations: list[Operation], harmed: set[int], totals
     totals.counts["refused for now (503)"] += sum(one.status == 503 for one in operations)
     totals.counts["lines in the logs"] += len(log.lines)
     totals.counts["directories"] += 1
+    totals.counts["closed segments"] += len(closed_segments(server.log))
     totals.violations.update({str(kind): count for kind, count in verdict.violations.items()})
     totals.findings += verdict.findings
     figures, unexplained = search(operations)

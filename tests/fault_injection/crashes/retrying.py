@@ -9,6 +9,7 @@ from itertools import cycle
 import msgspec
 
 from tests.end_to_end.history import Kind, Operation, Outcome
+from tests.end_to_end.log_reader import size_of
 from tests.end_to_end.persistent import PersistentConnection
 from tests.end_to_end.workload import Account, Load, method_and_path, record_answer
 
@@ -60,6 +61,6 @@ class RetryingClient:
         operation.worker = self._connection.worker
         self._retried.repeats += self._connection.repeats - repeats
         operation.end = time.monotonic_ns()
-        operation.log_size = self._log.stat().st_size
+        operation.log_size = size_of(self._log)
         record_answer(operation, answer)
         return operation

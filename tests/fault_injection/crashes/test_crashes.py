@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.linearizability import Violation
 from tests.end_to_end.server import uvicorn_of
-from tests.fault_injection.crashes.campaign import run_directory
+from tests.fault_injection.crashes.campaign import command_of, run_directory
 from tests.fault_injection.crashes.incidents import Incident
 
 PLANNED = (Incident.STOP, Incident.START, Incident.SNAPSHOT)
 
 
-def test_crashes_lose_duplicate_and_invent_no_write(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [1, 2], ids=["one file", "closed segments"])
+def test_crashes_lose_duplicate_and_invent_no_write(tmp_path: Path, seed: int) -> None:
     """Retried writes have exactly one effect; some order explains all operations."""
-    totals = run_directory(tmp_path / "data", PLANNED, 1)
+    totals = run_directory(tmp_path / "data", PLANNED, seed, command_of(seed))
+    assert (totals.counts["closed segments"] > 0) == (seed == 2)
     assert not totals.violations.total(), f"{totals}"
     assert totals.counts["cycles"] == len(PLANNED)
     assert totals.counts["writes acknowledged"] > 100, f"{totals}"

@@ -6,7 +6,7 @@
 
 Workload: a script that opens a data directory, writes, takes a snapshot and closes, in one thread
 and a child process, so that every run makes the same system calls. It starts from six directories:
-a new one, and those that earlier faults left behind.
+a new one, and those that earlier faults left behind; and closes segments in three.
 
 Faults: for each call EIO, ENOSPC, EINTR, a short write, a kill before and a kill after;
 once, and persistently. strace injects them, except for short writes: strace can report a short
@@ -127,7 +127,7 @@ def _find_planted_bugs(every: int, room: Path) -> int:
         place.mkdir()
         figures = Figures()
         with bug():
-            for scenario, result in _run_all(scenarios(place), every, place):
+            for scenario, result in _run_all(list(scenarios(place)), every, place):
                 figures.add(scenario, result)
         first = figures.findings[0].splitlines()[0] if figures.findings else "none"
         tried = figures.answers.total()
@@ -151,7 +151,7 @@ def main() -> int:
         if chosen.planted:
             return _find_planted_bugs(chosen.every, room)
         started = time.monotonic()
-        found = scenarios(room)
+        found = list(scenarios(room))
         figures = Figures()
         for name, result in _run_all(found, chosen.every, room):
             figures.add(name, result)

@@ -20,7 +20,7 @@ from eventapi.commands.command import Command
 from tests.end_to_end.strace import traced
 from tests.fault_injection.faults.calls import Call, Kind, is_on, is_short
 from tests.fault_injection.faults.ledger import Ledger, check
-from tests.fault_injection.faults.script import Report, perform
+from tests.fault_injection.faults.script import Report, perform, shorten_segments
 
 SECONDS = 20
 """A limit against hanging; a correct run takes less than a twentieth of it."""
@@ -61,6 +61,8 @@ def run_in_child(
         ours.close()
         _work(work, theirs)
     theirs.close()
+    # Only then: the tracer would count a call that the child makes before.
+    ours.recv(1)
     with ours, contextmanager(tracer)(pid):
         ours.sendall(b"go\n")
         reported = b"".join(iter(lambda: ours.recv(65_536), b""))
@@ -71,8 +73,10 @@ def run_in_child(
 
 def _work(work: Callable[[Report], None], channel: socket.socket) -> None:
     """Run in the child; does not return."""
+    channel.sendall(b"\n")
     channel.recv(3)
     signal.alarm(SECONDS)
+    shorten_segments()
     try:
         work(lambda line: channel.sendall(line.replace("\n", " ").encode() + b"\n"))
     except BaseException:
@@ -167,10 +171,11 @@ def _classify(ledger: Ledger, ran: RunResult) -> str:
     if not ledger.started:
         return "no start"
     refusals = set(ledger.refusals)
-    if "LogFenced" in refusals:
-        return "fenced"
-    if "StorageFull" in refusals:
-        return "storage full"
-    if refusals:
-        return "refused"
-    return "no snapshot" if ledger.snapshot_failed else "unharmed"
+    answers = {
+        "fenced": "LogFenced" in refusals,
+        "storage full": "StorageFull" in refusals,
+        "refused": bool(refusals),
+        "not closed": ledger.closing_failed,
+        "no snapshot": ledger.snapshot_failed,
+    }
+    return next((answer for answer, is_true in answers.items() if is_true), "unharmed")

@@ -37,6 +37,7 @@ class Ledger:
         self.ended = ""
         self.closed = False
         self.snapshot_failed = False
+        self.closing_failed = False
         for line in lines:
             self._add(line)
 
@@ -56,6 +57,7 @@ class Ledger:
         self.started |= verb == "started"
         self.closed |= verb == "closed"
         self.snapshot_failed |= verb == "snapshot_failed"
+        self.closing_failed |= verb == "closing_failed"
 
     @property
     def refusals(self) -> list[str]:
@@ -90,7 +92,7 @@ def check(directory: Path, ledger: Ledger) -> list[str]:
     log_path = directory / "events.jsonl"
     sums = asyncio.run(_sums_of_start(directory))
     found = ledger.compare(read_log(log_path))
-    if not verify(log_path, vocabulary=ITEMS).ok:
+    if not verify(log_path, vocabulary=ITEMS, processes=1).ok:
         found.append("started on a damaged log")
     if asyncio.run(_sums_of_replay(directory)) != sums:
         found.append("a fold from zero has another state")

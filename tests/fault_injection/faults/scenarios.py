@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from projections.snapshots import code_version
 from tests.fault_injection.faults.calls import Call, Kind, calls_on
 from tests.fault_injection.faults.case import Case, Writes, run
-from tests.fault_injection.faults.script import FIRST_WRITES, LATER_WRITES
+from tests.fault_injection.faults.script import FIRST_WRITES, LATER_WRITES, with_closings
 
 TORN = b'{"specversion":"1.0","id":"8","source":"urn:uuid:00000000-'
 
@@ -30,12 +30,13 @@ class Scenario(msgspec.Struct, frozen=True):
         return [Case(call, kind) for call in self.calls for kind in call.faults()]
 
 
-def scenarios(room: Path) -> list[Scenario]:
+def scenarios(room: Path) -> Iterator[Scenario]:
     """Create all scenarios; each is run once without faults to list its calls."""
     code_version()  # Cached now, or only the first run would read the code.
     new = room / "new"
     new.mkdir()
     first = _with_calls("a new directory", new, [], FIRST_WRITES)
+    yield first
     sync = _last(first, "fdatasync", "events.jsonl>")
     commit = _last(first, "unlink", "vault.sqlite-journal")
     first_faults = {
@@ -45,18 +46,30 @@ def scenarios(room: Path) -> list[Scenario]:
         "a failed sync": Case(sync, Kind.EIO),
         "a hot journal": Case(commit, Kind.KILL_BEFORE),
     }
-    return [first, *(_after_run(room, name, case) for name, case in first_faults.items())]
+    for name, case in first_faults.items():
+        yield _after_run(room, name, case, FIRST_WRITES, LATER_WRITES)
+    # Closing segments, on a new directory, on one with segments, and where a closing was killed.
+    writes, later = with_closings(FIRST_WRITES), with_closings(LATER_WRITES)
+    closings = _with_calls("closings", new, [], writes)
+    yield closings
+    cut = _last(closings, "rename", "events.jsonl.next.tmp")
+    first_faults = {
+        "a start with segments": None,
+        "an interrupted closing": Case(cut, Kind.KILL_BEFORE),
+    }
+    for name, case in first_faults.items():
+        yield _after_run(room, name, case, writes, later)
 
 
-def _after_run(room: Path, name: str, case: Case | None) -> Scenario:
+def _after_run(room: Path, name: str, case: Case | None, writes: Writes, later: Writes) -> Scenario:
     """Continue in the directory that a run, with or without a fault, left."""
     base = room / name.replace(" ", "-")
     base.mkdir()
-    ran = run(base, FIRST_WRITES, *(case.call.injection(case.kind) if case else ("trace=none",)))
+    ran = run(base, writes, *(case.call.injection(case.kind) if case else ("trace=none",)))
     if name == "a torn tail":
         with (base / "events.jsonl").open("ab") as file:
             file.write(TORN)
-    return _with_calls(name, base, ran.lines, LATER_WRITES)
+    return _with_calls(name, base, ran.lines, later)
 
 
 def _last(scenario: Scenario, name: str, of: str) -> Call:

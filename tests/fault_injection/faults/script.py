@@ -1,4 +1,4 @@
-"""The scripted workload: open, write, take a snapshot, close.
+"""The scripted workload: open, write, close segments, take a snapshot, close.
 
 It runs in one thread, so that the n-th call of one run is the n-th of the next. It reports what it
 does line by line over a socket, which faults on files cannot affect.
@@ -25,6 +25,8 @@ from eventapi.journal.origin import Origin
 from eventapi.testing.given import at, profile
 from eventapi.testing.items import ITEMS, Content, create_item, delete_item, update_item
 from events.errors import EventapiError
+from events.log.file import closed, closing
+from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
 from events.log.port import EventLog
 from events.sealing import Keyring
@@ -52,6 +54,20 @@ LATER_WRITES: Sequence[Sequence[Command]] = (
     [create_item(1, Content("after"))],
 )
 """The writes to a directory that an earlier run has used."""
+
+CLOSING: Sequence[Command] = ()
+"""In place of a write, the closing of all full segments."""
+
+LINES_PER_FRAME = 2
+"""So few that the writes fill segments."""
+
+
+def with_closings(writes: Sequence[Sequence[Command]]) -> Sequence[Sequence[Command]]:
+    """Close full segments after every second write."""
+    found: list[Sequence[Command]] = []
+    for number, commands in enumerate(writes):
+        found += [commands, CLOSING] if number % 2 else [commands]
+    return found
 
 
 class InlineExecutor(ThreadPoolExecutor):
@@ -92,7 +108,7 @@ SOURCE = "00000000-0000-4000-8000-000000000001"
 
 
 @asynccontextmanager
-async def open_journal(directory: Path, seed: str) -> AsyncIterator[tuple[Journal, EventLog]]:
+async def open_journal(directory: Path, seed: str) -> AsyncIterator[tuple[Journal, JsonlLog]]:
     """Open a journal over a directory, as the server does, but in one thread."""
     asyncio.get_running_loop().set_default_executor(InlineExecutor(1))
     log = JsonlLog(directory / "events.jsonl")
@@ -123,7 +139,10 @@ async def perform(directory: Path, writes: Sequence[Sequence[Command]], report: 
         async with open_journal(directory, seed) as (journal, log):
             report("started")
             for number, commands in enumerate(writes):
-                await _write(journal, f"{seed[:8]}-{number}", commands, report)
+                if commands:
+                    await _write(journal, f"{seed[:8]}-{number}", commands, report)
+                else:
+                    await _close_segments(log, report)
             await _snapshot(directory, log, report)
     except EventapiError as error:
         report(f"ended {type(error).__name__} {error}")
@@ -142,6 +161,22 @@ async def _write(journal: Journal, name: str, commands: Sequence[Command], repor
     else:
         positions = " ".join(str(outcome.record.position) for outcome in outcomes)
         report(f"acked {name} {positions}")
+
+
+async def _close_segments(log: JsonlLog, report: Report) -> None:
+    """Close segments as the task of a server does; failures are reported."""
+    try:
+        has_closed = await close_segments(log, 1, SHORT_TIMEOUTS.lock_timeout)
+    except (EventapiError, OSError) as error:
+        report(f"closing_failed {type(error).__name__}")
+    else:
+        report(f"closing {has_closed}")
+
+
+def shorten_segments() -> None:
+    """Let short logs have segments, and make the same calls in every closing of this process."""
+    closed.LINES_PER_FRAME = LINES_PER_FRAME  # type: ignore[misc]  # the process ends with the run
+    closing._paced = lambda parts, stop: iter(parts)
 
 
 async def _snapshot(directory: Path, log: EventLog, report: Report) -> None:

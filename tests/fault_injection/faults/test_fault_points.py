@@ -1,7 +1,11 @@
-"""Short form of the fault campaign: a sample of fault points, and controls."""
+"""Short form of the fault campaign: a sample of fault points, and controls.
+
+FAULTS_EVERY sets the sample: every so many points. See `tests.fault_injection.faults.__main__`.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +22,10 @@ from tests.fault_injection.faults.planted import PLANTED
 from tests.fault_injection.faults.scenarios import scenarios
 from tests.fault_injection.faults.shim import GCC
 
-EVERY = 211
+EVERY = int(os.environ.get("FAULTS_EVERY", "211"))
 """A prime, so that the sample varies over calls and faults."""
 
-SECONDS = 120
+SECONDS = 300
 
 
 @needs_strace
@@ -49,6 +53,7 @@ def test_no_fault_of_a_sample_has_a_finding() -> None:
         ("apply before the append", "a start", "pwrite64", Kind.EIO),
         ("do not recover", "a torn tail", "flock", Kind.EINTR),
         ("cut below the mark", "a torn tail", "flock", Kind.EINTR),
+        ("take a short copy for a whole one", "closings", "write", Kind.SHORT),
     ],
 )
 def test_control_a_planted_bug_is_found(

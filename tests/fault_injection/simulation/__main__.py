@@ -4,8 +4,9 @@
     python -m tests.fault_injection.simulation --one 123 --verbose
     python -m tests.fault_injection.simulation --planted
 
-Workload: the real code of log, mark, recovery, journal, snapshots and replay, in one to three
-simulated processes with clients. Only the operating system and the vault are simulated.
+Workload: the real code of log, mark, recovery, closing of segments, journal, snapshots and replay,
+in one to three simulated processes with clients. In three of five seeds the processes close
+segments of a few lines all the time. Only the operating system and the vault are simulated.
 
 Faults: killed and stopped processes, power cuts that keep any part of the unsynced data,
 failed syncs, full disks, short writes, slow disks, clock jumps, clients that disconnect, damaged

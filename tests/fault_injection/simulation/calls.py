@@ -1,32 +1,24 @@
-"""The system calls of a simulated machine, as the log's modules use them.
-
-`operating_system` replaces ``os``, ``fcntl``, ``time``, ``mmap`` and similar names in those modules
-while it is entered. The modules' own code runs unchanged.
-"""
+"""The system calls of a simulated machine, as the log's modules use them."""
 
 from __future__ import annotations
 
 import asyncio
-import builtins
 import errno
 import fcntl as real_fcntl
 import os as real_os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import BinaryIO
 
-from eventapi.tasks import snapshots as snapshotting
-from events.io import files
-from events.log.file import commit_index as mark
-from events.log.file import lines, lock, reserve, segments
-from events.log.file import log as jsonl
-from projections import snapshots
 from tests.fault_injection.simulation.disk import File, Folder, Node
-from tests.fault_injection.simulation.loop import Executor
-from tests.fault_injection.simulation.machine import KilledError, Machine
-from tests.fault_injection.simulation.paths import OpenFile, Path, lookup, temporary_file
+from tests.fault_injection.simulation.machine import STEP_SECONDS, KilledError, Machine
+from tests.fault_injection.simulation.paths import (
+    OpenFile,
+    Path,
+    lookup,
+    open_file,
+    status,
+)
 
 WALL_CLOCK = 1_767_225_600.0
 """The first second of 2026."""
@@ -39,6 +31,7 @@ class Calls:
     O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
     O_CLOEXEC, O_DIRECTORY = real_os.O_CLOEXEC, real_os.O_DIRECTORY
     O_NOFOLLOW, SEEK_SET = real_os.O_NOFOLLOW, real_os.SEEK_SET
+    POSIX_FADV_DONTNEED = real_os.POSIX_FADV_DONTNEED
     LOCK_EX, LOCK_NB, LOCK_UN = real_fcntl.LOCK_EX, real_fcntl.LOCK_NB, real_fcntl.LOCK_UN
 
     def __init__(self, machine: Machine) -> None:
@@ -78,7 +71,7 @@ class Calls:
     def close(self, descriptor: int) -> None:
         self.machine.step("close")
         node = self._node(descriptor)
-        if isinstance(node, File) and node.locked_by == descriptor:
+        if node.locked_by == descriptor:
             node.locked_by = 0
         del self.machine.process.descriptors[descriptor]
 
@@ -159,16 +152,27 @@ class Calls:
 
     def fstat(self, descriptor: int) -> SimpleNamespace:
         self.machine.step("fstat")
-        file = self._file(descriptor)
-        size = len(file.cache)
-        return SimpleNamespace(st_size=size, st_dev=0, st_ino=id(file), st_uid=0, st_gid=0)
+        return status(self._node(descriptor))
 
     def stat(self, path: str) -> SimpleNamespace:
-        """Identify a file; no step, because nothing here removes or replaces the log."""
+        """Identify a file; no step, because only the holder of the lock replaces the log."""
         node = lookup(self.machine.root, tuple(path.split("/")[1:]))
         if node is None:
             raise FileNotFoundError(errno.ENOENT, "no such file")
-        return SimpleNamespace(st_dev=0, st_ino=id(node))
+        return status(node)
+
+    def statvfs(self, path: Path) -> SimpleNamespace:
+        self.machine.step(f"statvfs {path}")
+        is_full = self.machine.fails(self.machine.faults.full)
+        return SimpleNamespace(f_bavail=0 if is_full else 1 << 40, f_frsize=1)
+
+    def fdopen(
+        self, descriptor: int, mode: str, buffering: int = -1
+    ) -> AbstractContextManager[OpenFile]:
+        return open_file(self, descriptor, mode, buffering=buffering)
+
+    def posix_fadvise(self, *_: int) -> None:
+        """The cache is not limited."""
 
     def fchmod(self, descriptor: int, mode: int) -> None:
         """Modes and owners are not simulated."""
@@ -181,7 +185,7 @@ class Calls:
     def flock(self, target: int | OpenFile, operation: int) -> None:
         descriptor = target if isinstance(target, int) else target.fileno()
         self.machine.step("unlock" if operation == self.LOCK_UN else "flock")
-        file = self._file(descriptor)
+        file = self._node(descriptor)
         if operation == self.LOCK_UN:
             if file.locked_by == descriptor:
                 file.locked_by = 0
@@ -209,6 +213,38 @@ class Calls:
         self.machine.step("mmap")
         assert size <= len(self._file(descriptor).cache)
         return Mapping(self, self._file(descriptor))
+
+
+class Lock:
+    """Replaces `threading.Lock`, which would stop all strands at once."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._is_held = False
+
+    def __enter__(self) -> None:
+        while self._is_held:
+            self._calls.sleep(STEP_SECONDS)
+        self._is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_held = False
+
+
+class Flag:
+    """Replaces `threading.Event`."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait to the end of the time, also if the flag is set meanwhile."""
+        self._calls.sleep(seconds)
+        return self.is_set
 
 
 class AsyncReader:
@@ -280,61 +316,3 @@ class View:
 
     def release(self) -> None:
         pass
-
-
-@contextmanager
-def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
-    """Connect the modules of log and snapshots to the simulated machine.
-
-    ``pieces`` is how many bytes of the log are read at a time. Sizes are small, so that a short log
-    reaches the code paths of a long one.
-    """
-    fcntl = SimpleNamespace(
-        flock=calls.flock, LOCK_EX=calls.LOCK_EX, LOCK_NB=calls.LOCK_NB, LOCK_UN=calls.LOCK_UN
-    )
-    numbers = count()
-    tokens = SimpleNamespace(token_hex=lambda size: f"{next(numbers):0{size * 2}x}")
-    time = SimpleNamespace(monotonic=calls.monotonic, sleep=calls.sleep, time_ns=calls.time_ns)
-    names = {
-        (files, "os"): calls,
-        (files, "secrets"): tokens,
-        (jsonl, "os"): calls,
-        (jsonl, "time"): time,
-        (jsonl, "ThreadPoolExecutor"): Executor,
-        (jsonl, "BYTES_PER_READ"): pieces,
-        (lock, "fcntl"): fcntl,
-        (lock, "time"): time,
-        (lines, "wrap"): calls.wrap,
-        (lines, "INLINE_READ_BYTES"): pieces * 2,
-        (lines, "BYTES_PER_READ"): pieces,
-        (lines, "BYTES_PER_RUN"): max(pieces // 3, 1),
-        (lines, "POSITIONS_PER_INDEX_ENTRY"): 4,
-        (lines, "MAX_LINES_COUNTED"): 8,
-        (segments, "os"): calls,
-        (reserve, "os"): calls,
-        (reserve, "RESERVE_BYTES"): 16,
-        (snapshots, "fcntl"): fcntl,
-        (snapshotting, "CHECK_INTERVAL_SECONDS"): 0.005,
-        (snapshotting, "random"): calls.machine.random,
-        (mark, "os"): calls,
-        (mark, "time"): time,
-        (mark, "mmap"): SimpleNamespace(mmap=calls.map),
-        (mark, "memoryview"): View,
-        (mark, "tempfile"): SimpleNamespace(NamedTemporaryFile=temporary_file),
-    }
-    missing = object()
-    before = {key: getattr(*key, missing) for key in names}
-    for (module, name), value in before.items():
-        if value is missing and not hasattr(builtins, name):
-            # Without this check a renamed constant would silently keep its real value.
-            raise AttributeError(f"{module.__name__} has no {name} to replace")
-    try:
-        for (module, name), value in names.items():
-            setattr(module, name, value)
-        yield
-    finally:
-        for (module, name), value in before.items():
-            if value is missing:
-                delattr(module, name)
-            else:
-                setattr(module, name, value)

@@ -11,20 +11,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from random import Random
 
 SECTOR = 512
 PAGE = 4096
 
 
-class File:
-    """An inode: processes read ``cache``; ``platter`` survives a power cut."""
+_inodes = count(1)
+
+
+class Inode:
+    """A file or a directory."""
 
     def __init__(self) -> None:
-        self.cache = bytearray()
-        self.platter = bytearray()
+        self.number = next(_inodes)
         self.locked_by = 0
         """The descriptor that holds the lock, or 0."""
+
+
+class File(Inode):
+    """Processes read ``cache``; ``platter`` survives a power cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = bytearray()
+        self.platter = bytearray()
+        self.changes = 0
         self._versions: list[tuple[bytes, set[int]]] = []
         self._mapped = False
 
@@ -41,6 +54,7 @@ class File:
         self._record_version(range(size // PAGE, size // PAGE + 1))
 
     def _record_version(self, pages: range) -> None:
+        self.changes += 1
         dirty = set(self._versions[-1][1]) if self._versions else set()
         self._versions.append((bytes(self.cache), dirty.union(pages)))
 
@@ -73,6 +87,7 @@ class File:
     def cut_power(self, random: Random) -> None:
         self.platter = self._partly_written(random)
         self.cache = bytearray(self.platter)
+        self.changes += 1
         self.locked_by = 0
         self._forget()
 
@@ -89,6 +104,7 @@ class File:
             case _:
                 self.platter[at] ^= 1 << random.randrange(8)
         self.cache = bytearray(self.platter)
+        self.changes += 1
 
     def _forget(self) -> None:
         self._versions.clear()
@@ -133,10 +149,11 @@ class File:
         return result
 
 
-class Folder:
-    """A directory: processes see ``entries``; ``durable`` survives a power cut."""
+class Folder(Inode):
+    """Processes see ``entries``; ``durable`` survives a power cut."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.entries: dict[str, Node] = {}
         self.durable: dict[str, Node] = {}
         self._changes: list[dict[str, Node | None]] = []

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
 from eventapi.journal.journal import Journal
+from events.io.files import TEMPORARY
+from events.log.file import closing
 from events.log.file import commit_index as mark
 from events.log.file.log import JsonlLog
 from events.log.file.recovery import recover_tail
 from events.log.port import Appender
 from projections import replay, snapshots
 from tests.fault_injection.simulation.disk import File, Folder
-from tests.fault_injection.simulation.ledger import LOG, MARK, SNAPSHOTS
+from tests.fault_injection.simulation.ledger import MARK, SNAPSHOTS
 from tests.fault_injection.simulation.machine import Machine
 from tests.fault_injection.simulation.paths import lookup
+from tests.fault_injection.simulation.whole_log import whole_log
 
 _WORDS = struct.Struct("<QQQ")
 
@@ -31,6 +35,9 @@ _newest = snapshots.Snapshots.newest
 _open = snapshots.Snapshots._open
 _stands_on = replay._belongs_to
 _finish_erasures = Journal._finish_erasures
+_cut = JsonlLog.cut
+_follow = JsonlLog._follow_closing
+_compare = closing._compare
 
 
 @contextmanager
@@ -45,8 +52,7 @@ def findings(machine: Machine) -> Iterator[None]:
             counts[f"found: {kind}"] += 1
 
     def make_mark(path: Any) -> None:
-        log = lookup(machine.root, LOG)
-        has_log = isinstance(log, File) and log.cache
+        has_log = whole_log(machine.root)
         counts[f"found: {'a log without a mark' if has_log else 'no log and no mark'}"] += 1
         _make_mark(path)
 
@@ -84,22 +90,46 @@ def findings(machine: Machine) -> Iterator[None]:
             (snapshots.Snapshots, "_open", open_counted),
             (replay, "_belongs_to", stands_on),
             (Journal, "_finish_erasures", finish_erasures),
+            *_findings_of_closings(counts),
         ):
             stack.enter_context(mock.patch.object(place, name, counted))
         yield
 
 
+def _findings_of_closings(counts: Counter[str]) -> tuple[tuple[object, str, Any], ...]:
+    """The functions that count how closings went on, and what they replace."""
+
+    def cut(log: JsonlLog, replacement: Any, offset: int) -> None:
+        _cut(log, replacement, offset)
+        counts["found: a log in two files"] += 1
+
+    def follow(log: JsonlLog, published: Any) -> bool:
+        has_followed = _follow(log, published)
+        counts["found: a log that another process cut"] += has_followed
+        return has_followed
+
+    def compare(segment: Any, *args: Any) -> Any:
+        counts["found: a segment from before a crash"] += not segment.path.name.endswith(TEMPORARY)
+        return _compare(segment, *args)
+
+    return (
+        (JsonlLog, "cut", cut),
+        (JsonlLog, "_follow_closing", follow),
+        (closing, "_compare", compare),
+    )
+
+
 def _found(machine: Machine, *, is_first: bool) -> list[str]:
     """The cases that a recovery will find; an intact log counts only once per process."""
-    log, page = lookup(machine.root, LOG), lookup(machine.root, MARK)
-    if not isinstance(log, File) or not isinstance(page, File):
+    log, page = whole_log(machine.root), lookup(machine.root, MARK)
+    if log is None or not isinstance(page, File):
         return []
     position, fence, recovered = _WORDS.unpack_from(page.cache)
     published = max(mark._read_slots(bytes(page.cache)), key=lambda slot: slot.head.position)
     found = []
     if position != published.head.position:
         found.append("a word behind its slot")
-    beyond = bytes(log.cache[published.offset :])
+    beyond = log[published.offset :]
     if fence > recovered:
         found.append("a failed sync, " + ("cut back" if beyond else "nothing to cut"))
     elif beyond:

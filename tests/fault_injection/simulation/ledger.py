@@ -18,12 +18,9 @@ from events.record import Personal, Record, entity_number
 from events.sealing import Keyring
 from events.vocabulary.users import Profile
 from projections.state import State
-from tests.fault_injection.simulation.disk import File, Folder
 from tests.fault_injection.simulation.machine import Machine
-from tests.fault_injection.simulation.paths import lookup
+from tests.fault_injection.simulation.whole_log import DATA, whole_log
 
-DATA = "data"
-LOG = (DATA, "events.jsonl")
 MARK = (DATA, "events.jsonl.mark")
 SNAPSHOTS = (DATA, "snapshots")
 
@@ -88,16 +85,12 @@ class Ledger:
         if self._hashes.setdefault(record.position, record.hash) != record.hash:
             raise ViolationError(f"the record at {record.position} has changed")
         self.floor = max(self.floor, record.position)
-        log = self._log_after_power_cut()
-        seen = lookup(self._machine.root, LOG)
-        if not isinstance(seen, File) or log is not seen:
-            raise ViolationError("the log's directory entry would not survive a power cut")
-        if log.platter[: record.end] != seen.cache[: record.end]:
+        seen = whole_log(self._machine.root)
+        kept = whole_log(self._machine.root, is_durable=True)
+        if seen is None or kept is None:
+            raise ViolationError("the log's files would not survive a power cut")
+        if kept[: record.end] != seen[: record.end]:
             raise ViolationError(f"{record.position} was visible, but is not on the platter")
-
-    def _log_after_power_cut(self) -> object:
-        folder = self._machine.root.durable.get(LOG[0])
-        return folder.durable.get(LOG[1]) if isinstance(folder, Folder) else None
 
     def check_erasures(self, state: State, subjects: set[str]) -> None:
         """After a start, no key of a user that is erased in the state may exist."""

@@ -241,7 +241,7 @@ class Machine:
             with suppress(BaseException):
                 generator.aclose().send(None)
         for descriptor, node in process.descriptors.items():
-            if not isinstance(node, Folder) and node.locked_by == descriptor:
+            if node.locked_by == descriptor:
                 node.locked_by = 0
         process.descriptors.clear()
         process.tasks.clear()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tests.fault_injection.simulation.disk import File, Folder, Node
@@ -35,6 +36,12 @@ class Path:
     def __str__(self) -> str:
         return "/" + "/".join(self.parts)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Path) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
     def __truediv__(self, name: str) -> Path:
         return Path(self._calls, *self.parts, name)
 
@@ -53,6 +60,10 @@ class Path:
     def with_name(self, name: str) -> Path:
         return self.parent / name
 
+    def resolve(self) -> Path:
+        """The path itself: links are not simulated."""
+        return self
+
     def folder(self) -> Folder:
         """The parent directory; raises `FileNotFoundError`."""
         folder = lookup(self._calls.machine.root, self.parts[:-1])
@@ -63,6 +74,12 @@ class Path:
     def _stat(self) -> Node | None:
         self._calls.machine.step(f"stat {self}")
         return lookup(self._calls.machine.root, self.parts)
+
+    def stat(self) -> SimpleNamespace:
+        node = self._stat()
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+        return status(node)
 
     def exists(self) -> bool:
         return self._stat() is not None
@@ -82,7 +99,14 @@ class Path:
     def rename(self, target: Path) -> None:
         node = self._stat()
         self._calls.machine.step(f"rename {self}")
-        self.folder().change({self.name: None, target.name: node})
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+        if target.parts[:-1] == self.parts[:-1]:
+            self.folder().change({self.name: None, target.name: node})
+        else:
+            # As on no known file system, a power cut may keep only one of the two.
+            target.folder().change({target.name: node})
+            self.folder().change({self.name: None})
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         self._calls.machine.step(f"unlink {self}")
@@ -117,34 +141,38 @@ class Path:
         folder.change({self.name: folder.entries[name]})
 
     @contextmanager
-    def open(self, mode: str) -> Iterator[OpenFile]:
+    def open(self, mode: str, buffering: int = -1) -> Iterator[OpenFile]:
         calls = self._calls
-        flags = {"wb": calls.O_CREAT, "r+b": calls.O_RDWR, "rb": calls.O_RDONLY}[mode]
-        descriptor = calls.open(self, flags)
-        try:
+        creating = {"wb": calls.O_CREAT, "ab": calls.O_CREAT}
+        descriptor = calls.open(self, creating.get(mode, calls.O_RDWR))
+        with open_file(calls, descriptor, mode, self.name) as file:
             if mode == "wb" and calls.fstat(descriptor).st_size:
                 calls.ftruncate(descriptor, 0)
-            yield OpenFile(calls, descriptor, self.name)
-        finally:
-            calls.close(descriptor)
+            yield file
 
 
 class OpenFile:
-    """A file that is written or read as a whole."""
+    """A file that is read as a whole, or written from its end on."""
 
-    def __init__(self, calls: Calls, descriptor: int, name: str) -> None:
+    def __init__(self, calls: Calls, descriptor: int, name: str, start: int) -> None:
         self._calls = calls
         self._descriptor = descriptor
         self._buffer = b""
+        self._end = start
         self.name = name
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         self._buffer += data
+        return len(data)
+
+    def tell(self) -> int:
+        return self._end + len(self._buffer)
 
     def flush(self) -> None:
-        offset = 0
-        while offset < len(self._buffer):
-            offset += self._calls.pwrite(self._descriptor, self._buffer[offset:], offset)
+        while self._buffer:
+            written = self._calls.pwrite(self._descriptor, self._buffer, self._end)
+            self._buffer = self._buffer[written:]
+            self._end += written
 
     def read(self) -> bytes:
         return self._calls.pread(self._descriptor, sys.maxsize, 0)
@@ -155,6 +183,41 @@ class OpenFile:
 
     def fileno(self) -> int:
         return self._descriptor
+
+
+class RawFile(OpenFile):
+    """A file without a buffer: a write may be a short one."""
+
+    def write(self, data: bytes) -> int:
+        written = self._calls.pwrite(self._descriptor, data, self._end)
+        self._end += written
+        return written
+
+
+@contextmanager
+def open_file(
+    calls: Calls, descriptor: int, mode: str, name: str = "", buffering: int = -1
+) -> Iterator[OpenFile]:
+    """Replaces ``os.fdopen``; what is not flushed is not written."""
+    kind = OpenFile if buffering else RawFile
+    try:
+        yield kind(calls, descriptor, name, calls.fstat(descriptor).st_size if mode == "ab" else 0)
+    finally:
+        calls.close(descriptor)
+
+
+def status(node: Node) -> SimpleNamespace:
+    """What ``fstat`` returns; users and times are not simulated."""
+    size, changes = (len(node.cache), node.changes) if isinstance(node, File) else (0, 0)
+    return SimpleNamespace(
+        st_dev=0,
+        st_ino=node.number,
+        st_mode=0o600,
+        st_uid=0,
+        st_gid=0,
+        st_size=size,
+        st_mtime_ns=changes,
+    )
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 from unittest import mock
 
@@ -28,25 +28,11 @@ from projections.state import State
 from projections.tables.idempotency import IdempotencyRecords
 from projections.tables.resources import ResourceTable
 from tests.fault_injection.simulation import workload
+from tests.fault_injection.simulation.bugs import Bug, instead, nothing
 from tests.fault_injection.simulation.client_requests import Erase
 from tests.fault_injection.simulation.ledger import ClientRequest
+from tests.fault_injection.simulation.planted_closings import PLANTED_CLOSINGS
 from tests.fault_injection.simulation.workload import World
-
-Bug = Callable[[], AbstractContextManager[object]]
-
-
-def instead(place: object, name: str, value: object) -> Bug:
-    """A bug that replaces an attribute."""
-    return lambda: mock.patch.object(place, name, value)
-
-
-def nothing(*_: object, **__: object) -> None:
-    """Replaces a call that is left out."""
-
-
-def _calls() -> Any:
-    """The system calls as the log's module sees them."""
-    return vars(jsonl)["os"]
 
 
 class _AnsweredEarly(batch.Batch):
@@ -131,6 +117,13 @@ def _line_by_line(line: bytes, head: Head) -> tuple[Head, int]:
 
 def _recovered_unsynced(mark: CommitIndex) -> None:
     mark._words[2] = mark.fence
+
+
+def _recovered_once(mark: CommitIndex) -> None:
+    """Trust a word that a process stored, and that died of a failed sync of it."""
+    if mark._words[2] != mark.fence:
+        mark._words[2] = mark.fence
+    mark._page.flush()
 
 
 def _make_directory_once(path: Any) -> None:
@@ -297,6 +290,7 @@ PLANTED: Mapping[str, Bug] = {
     "trust the cache of the dead": instead(JsonlLog, "_rewrite", nothing),
     "refuse a batch with a hole": instead(recovery, "_is_of_batch", lambda *_: False),
     "do not sync what was cleaned up": instead(CommitIndex, "set_recovered", _recovered_unsynced),
+    "trust the mark of the dead": instead(CommitIndex, "set_recovered", _recovered_once),
     "forget the receipts": instead(IdempotencyRecords, "add", nothing),
     "use a snapshot past the mark": _snapshot_past_the_mark,
     "use a snapshot newer than the keys": instead(Snapshots, "newest", _newest_of_all),
@@ -310,5 +304,6 @@ PLANTED: Mapping[str, Bug] = {
     "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
     "answer who has hung up": instead(batch.PendingWrite, "answer", _answer_cancelled_write),
     "ignore a failed directory sync": _ignore_directory_syncs,
+    **PLANTED_CLOSINGS,
 }
 """The planted bugs by their description."""

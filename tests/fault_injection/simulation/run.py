@@ -9,12 +9,14 @@ from unittest import mock
 
 import msgspec
 
+from eventapi.tasks import closing as closing_task
 from eventapi.tasks import snapshots as snapshotting
 from projections.replay import _pause_gc
-from tests.fault_injection.simulation.calls import Calls, operating_system
+from tests.fault_injection.simulation.calls import Calls
 from tests.fault_injection.simulation.findings import findings
 from tests.fault_injection.simulation.inspection import damage_snapshots, inspect
 from tests.fault_injection.simulation.machine import Faults, Machine
+from tests.fault_injection.simulation.operating_system import operating_system
 from tests.fault_injection.simulation.workload import World
 
 
@@ -47,6 +49,12 @@ def faults_of(random: Random) -> Faults:
     )
 
 
+def segment_bytes_of(seed: int) -> int:
+    """From which size on segments are closed in this run, 0 for never."""
+    # Drawn apart: a run without closings makes the same calls as before there were any.
+    return Random(f"segments of {seed}").choice((0, 0, 1, 1, 2_000))
+
+
 def run(
     seed: int, bug: AbstractContextManager[object] | None = None, *, keep_trace: bool = False
 ) -> Result:
@@ -56,12 +64,17 @@ def run(
     machine.trace = [] if keep_trace else None
     calls = Calls(machine)
     world = World(
-        machine, calls, requests=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
+        machine,
+        calls,
+        requests=random.choice((12, 40, 80)),
+        processes=random.choice((1, 2, 3)),
+        segment_bytes=segment_bytes_of(seed),
     )
     with (
         _pause_gc(),
         operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
         mock.patch.object(snapshotting, "_take", world.start_snapshot),
+        mock.patch.object(closing_task, "close_segments", world.close_segments),
         findings(machine),
         bug or nullcontext(),
     ):

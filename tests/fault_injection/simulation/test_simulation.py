@@ -21,15 +21,18 @@ MANY_SEEDS, FEW_SEEDS = range(400), range(60)
 
 RARE_BUG_SEEDS = {
     "sync only the directories one made": MANY_SEEDS,
-    "forget that lines stand together": MANY_SEEDS,
-    "trust the cache of the dead": MANY_SEEDS,
+    "forget that lines stand together": range(200, 400),
+    "trust the cache of the dead": range(190, 400),
+    "trust the mark of the dead": range(4250, 4260),
     "refuse a batch with a hole": range(700, 1200),
     "do not sync what was cleaned up": range(400, 800),
     "do not check a snapshot's sum": MANY_SEEDS,
-    "use a snapshot newer than the keys": MANY_SEEDS,
+    "use a snapshot newer than the keys": range(740, 1200),
     "finish no erasure at a start": MANY_SEEDS,
-    "let a cancelled append leave a hole": MANY_SEEDS,
+    "let a cancelled append leave a hole": range(190, 400),
     "ignore a failed directory sync": MANY_SEEDS,
+    "forget the name of the cut file": MANY_SEEDS,
+    "close what is not published": range(110, 400),
 }
 """Bugs that only a rare coincidence reveals, and seeds that have it."""
 
@@ -58,6 +61,10 @@ EXPECTED_COUNTS = (
     "found: a key of an erased user",
     "found: damage, refused as DamagedLog",
     "found: damage, refused as MissingEvents",
+    "closings",
+    "found: a log in two files",
+    "found: a log that another process cut",
+    "found: a segment from before a crash",
 )
 """Faults and findings that must occur within the first seeds."""
 

@@ -13,6 +13,7 @@ from eventapi.journal.batch import CommandResult, Runtime
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
 from eventapi.journal.origin import Origin
+from eventapi.tasks.closing import run_closing
 from eventapi.tasks.snapshots import run_snapshots
 from eventapi.testing.items import ITEMS
 from events.errors import (
@@ -27,6 +28,7 @@ from events.errors import (
     StorageFull,
     Unauthenticated,
 )
+from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from projections.replay import replay
@@ -35,7 +37,6 @@ from tests.fault_injection.simulation.calls import WALL_CLOCK, Calls
 from tests.fault_injection.simulation.client_requests import Erase, RequestGenerator
 from tests.fault_injection.simulation.disk import File
 from tests.fault_injection.simulation.ledger import (
-    LOG,
     SNAPSHOTS,
     ClientRequest,
     Ledger,
@@ -45,12 +46,15 @@ from tests.fault_injection.simulation.loop import new_loop
 from tests.fault_injection.simulation.machine import Machine
 from tests.fault_injection.simulation.paths import Path
 from tests.fault_injection.simulation.vault import SimulatedVault, VaultDownError
+from tests.fault_injection.simulation.whole_log import LOG
 
 
 class World:
     """The processes and clients of one machine, and the oracle that checks them."""
 
-    def __init__(self, machine: Machine, calls: Calls, requests: int, processes: int) -> None:
+    def __init__(
+        self, machine: Machine, calls: Calls, requests: int, processes: int, segment_bytes: int
+    ) -> None:
         random = machine.random
         self.machine = machine
         self.ledger = Ledger(machine)
@@ -67,6 +71,7 @@ class World:
         self._snapshot_every = random.choice((0, 3, 12))
         self._cancel_chance = random.choice((0.0, 0.0, 0.1))
         self._teardown_chance = random.choice((0.0, 0.0, 0.8))
+        self._segment_bytes = segment_bytes
 
     @property
     def is_over(self) -> bool:
@@ -141,11 +146,16 @@ class World:
             settings = Settings(snapshot_every=self._snapshot_every)
             taking = run_snapshots(journal, self.snapshots, settings)
             others.append(asyncio.create_task(taking))
+        if self._segment_bytes:
+            closing = run_closing(log, self._segment_bytes, must_exit.set)
+            others.append(asyncio.create_task(closing))
         if self._random.random() < self._teardown_chance:
             others.append(asyncio.create_task(self._cancel_writer(log, journal, must_exit)))
         await asyncio.wait(clients)
         for task in others:
             task.cancel()
+        if self._segment_bytes:
+            await asyncio.wait(others)
         await journal.close()
         self._check_ended(journal)
         try:
@@ -195,6 +205,21 @@ class World:
             self.fail(ViolationError(f"a snapshot refuses the log: {error}"))
         except (EventapiError, OSError) as error:
             self.machine.counts[f"snapshots refused: {type(error).__name__}"] += 1
+
+    # Closed segments
+
+    async def close_segments(self, log: JsonlLog, segment_bytes: int, timeout: float) -> bool:
+        """Close segments; a damaged log, which the task would only report, is a failure."""
+        try:
+            has_closed = await close_segments(log, segment_bytes, timeout)
+        except DamagedLog as error:
+            self.fail(ViolationError(f"a closing refuses the log: {error}"))
+            raise
+        except (EventapiError, OSError) as error:
+            self.machine.counts[f"closings failed: {type(error).__name__}"] += 1
+            raise
+        self.machine.counts["closings"] += has_closed
+        return has_closed
 
     # Clients
 

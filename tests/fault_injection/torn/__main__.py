@@ -8,7 +8,9 @@ cases, a real log is opened on real files.
 
 Faults: truncation at every byte, flipped bits, records that are deleted, doubled or
 swapped, zeroed and swapped sectors; each with several positions of the mark. The mark and a
-snapshot are damaged bit by bit and truncated.
+snapshot are damaged bit by bit and truncated. Then the same in the open file of a log with closed
+segments, in a segment, and in the files that a closing leaves when it is interrupted; each of these
+cases opens a log, a shorter one.
 
 Checks: the verdict (whole, torn or damaged) and the number of lines kept equal an answer
 computed from the plan of the log alone, and no published line is dropped.
@@ -28,6 +30,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.fault_injection.torn import segments
 from tests.fault_injection.torn.history import History
 from tests.fault_injection.torn.tally import COLUMNS, rows, tally
 
@@ -47,8 +50,10 @@ def main() -> int:
     _print(f"{'':48}" + "".join(f"{column:>11}" for column in COLUMNS))
     wrong = 0
     with TemporaryDirectory() as directory:
-        found = rows(History(options.events), Path(directory), options.stride)
-        for name, row in found.items():
+        room = Path(directory)
+        found = rows(History(options.events), room, options.stride)
+        behind = segments.rows(History(segments.LINES), room, options.stride)
+        for name, row in (*found.items(), *behind.items()):
             if options.without and options.without in name:
                 continue
             counts = tally(row())

@@ -31,8 +31,14 @@ def judge_content(history: History, content: bytes, marked: int) -> Verdict:
     return Verdict("whole" if tail.offset == len(content) else "torn", tail.head.position)
 
 
-def judge_file(path: Path, history: History, content: bytes, marked: int) -> Verdict:
-    """The verdict on a real file with its mark, opened as a server opens it."""
+def judge_file(
+    path: Path, history: History, content: bytes, marked: int, closed: int = 0
+) -> Verdict:
+    """The verdict on a real file with its mark, opened as a server opens it.
+
+    The first ``closed`` lines are in segments, which are there already.
+    """
+    content = content[history.ends[closed] :]
     path.write_bytes(content)
     mark_of(path).unlink(missing_ok=True)
     publish(path, history.lines[:marked], history.heads[marked])

@@ -21,6 +21,10 @@ from eventapi.http.problem_types import PROBLEMS
 from eventapi.telemetry.metrics.meters import METHODS, OTHER_METHOD, Meters, meters_unless_full
 from eventapi.telemetry.metrics.store import MetricsStore
 from events.errors import LogFenced, LogUnavailable, StorageFull
+from events.log.file import closed
+from events.log.file.closing import close_segments
+from events.log.file.log import JsonlLog
+from events.log.file.paths import closed_segments
 from tests.eventapi.http.client import (
     OPERATOR,
     PASSWORD,
@@ -246,6 +250,24 @@ def test_logins_of_disabled_and_unverified_users_are_counted_apart(prefix: str) 
             body = {"username": name, "password": PASSWORD}
             assert api.request("POST", f"{prefix}/auth/login", json=body).status_code == 403
         assert login_outcomes(api) == {"unverified": 1, "disabled": 1}
+
+
+def test_closed_segments_of_a_log_in_files_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closed, "LINES_PER_FRAME", 2)
+    log = JsonlLog(tmp_path / "events.jsonl")
+    with Api(quiet_settings(segment_bytes=0), log=log) as api:
+        ann = api.caller()
+        for name in ("eventapi_log_segments", "eventapi_log_closed_bytes"):
+            assert scrape(api).value(name) == 0.0
+        size = log.path.stat().st_size
+        ann.create()
+        assert api.run(close_segments(log, 1, 5))
+        ann.create()
+        page = scrape(api)
+        assert page.value("eventapi_log_segments") == len(closed_segments(log.path)) == 1
+        assert page.value("eventapi_log_closed_bytes") == size
 
 
 def test_writes_and_the_state_of_the_worker_are_measured(new_api: Api) -> None:

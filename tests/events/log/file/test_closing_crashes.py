@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from eventapi.testing.items import ITEMS
-from events.errors import DamagedLog, LogFenced, MissingEvents
+from events.errors import LogFenced, MissingEvents
 from events.io import files
 from events.log.file import closed, closing
 from events.log.file import log as log_module
@@ -193,11 +193,15 @@ async def test_a_segment_that_is_written_wrong_is_not_used(
 
     async with open_file_log(path) as log:
         lines = await append(log, 30)
-        monkeypatch.setattr(closing, "write_segment", write_wrong)
-        with pytest.raises(DamagedLog):
-            await close_segments(log, 1, 5)
+        with monkeypatch.context() as broken:
+            broken.setattr(closing, "write_segment", write_wrong)
+            with pytest.raises(OSError, match=r"0000000000000001\.tmp is not what was written"):
+                await close_segments(log, 1, 5)
         assert path.read_bytes() == file_bytes(lines)
         assert not closed_segments(path)
+        assert not list(path.parent.rglob("*.tmp"))
+        assert await close_segments(log, 1, 5)
+        assert await read_all(log) == lines
 
 
 async def test_control_without_the_lines_appended_meanwhile_events_are_missing(

@@ -230,6 +230,32 @@ def test_a_completed_recovery_is_synced_at_once(
     index.close()
 
 
+class _Words(dict[int, int]):
+    """The words of a page, with a record of which are stored."""
+
+    def __init__(self, *words: int) -> None:
+        super().__init__(enumerate(words))
+        self.stored: list[int] = []
+
+    def __setitem__(self, number: int, value: int) -> None:
+        self.stored.append(number)
+        super().__setitem__(number, value)
+
+
+@pytest.mark.parametrize(("fence", "recovered"), [(0, 0), (1, 0), (1, 1)])
+def test_a_recovery_is_stored_again_because_an_earlier_sync_of_it_may_have_failed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, fence: int, recovered: int
+) -> None:
+    """The kernel considers the page as clean then, and the next sync would write nothing."""
+    index = CommitIndex(path)
+    words = _Words(0, fence, recovered)
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_words", words)
+        index.set_recovered()
+    assert (words[2], words.stored) == (fence, [2] if fence else [])
+    index.close()
+
+
 def test_publications_are_seen_by_another_process(path: Path) -> None:
     """It polls the word, and finds at least that position in the slots."""
     reader = (

@@ -274,3 +274,21 @@ async def test_control_without_the_fence_another_process_publishes_the_refused_l
             with pytest.raises(LogFenced):
                 await append(log, 2)
         assert (await recover(other)).position == 2
+
+
+async def test_a_log_that_another_process_begins_during_an_opening_is_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for a lost one, whose mark is left."""
+    exists, seen = Path.exists, []
+
+    def exists_soon(found: Path) -> bool:
+        seen.append(found)
+        return exists(found) and seen.count(path) > (found == path)
+
+    async with open_file_log(path) as log:
+        lines = await append(log, 3)
+    monkeypatch.setattr(Path, "exists", exists_soon)
+    async with open_file_log(path) as log:
+        assert await read_all(log) == lines
+    assert seen.count(path) == 2

@@ -240,6 +240,9 @@ async def test_an_older_open_file_is_refused_while_segments_have_later_lines(pat
     mark_of(path).unlink()
     path.write_bytes(older)
     segments = closed_segments(path)
+    report = report_on(path)
+    assert (report.kinds, report.good_up_to, report.ok) == ({"missing"}, 10, False)
+    assert str(segments[-1]) in report.findings[0].detail
     for _ in range(2):
         with pytest.raises(MissingEvents) as refused:
             JsonlReader(path)
@@ -255,6 +258,26 @@ async def test_an_older_open_file_is_refused_while_segments_have_later_lines(pat
     async with open_file_log(path) as log:
         assert await append(log)
         assert (await read_all(log))[:10] == lines
+
+
+async def test_a_mark_older_than_a_segment_of_an_interrupted_closing_is_no_finding(
+    path: Path,
+) -> None:
+    """A power cut can keep the segment, and not the mark, which is not synced with each append."""
+    lines, head = some_lines(30)
+    path.write_bytes(file_bytes(lines))
+    published, earlier = some_lines(3)
+    publish(path, published, earlier)
+    left = closed.segment_path(segments_path(path), 1, 2 * TILE)
+    left.parent.mkdir()
+    closed.write_segment(left, [file_bytes(lines[at : at + TILE]) for at in (0, TILE)], 0o600)
+    report = report_on(path)
+    assert (report.kinds, report.ok) == ({"torn-tail"}, True)
+    path.write_bytes(file_bytes(lines[:TILE]))
+    assert report_on(path).kinds == {"torn-tail", "missing"}
+    path.write_bytes(file_bytes(lines))
+    async with open_file_log(path) as log:
+        assert await recover(log) == head
 
 
 @pytest.mark.parametrize("has_mark", [False, True])
