@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from events.codec import check_links
@@ -14,16 +14,20 @@ LINES_PER_TURN: Final = 64
 """Lines that are hashed before other tasks run: less than a millisecond, and most lines faster."""
 
 
-async def follow_chain(log: EventLog, last: Record, upto: int) -> AsyncIterator[Record]:
+async def follow_chain(
+    log: EventLog, last: Record, upto: int
+) -> AsyncIterator[tuple[Record, Sequence[bytes]]]:
     """Check the lines after the record ``last`` up to a position, a few at a time.
 
-    Yields position, hash and end of the last line that is checked, as `check_links` does. Other
-    tasks run between two of them. Raises `DamagedLog`, and the errors of `EventLog.read`.
+    Yields position, hash and end of the last line that is checked, as `check_links` does, and the
+    lines that were checked since. Other tasks run between two of them. Raises `DamagedLog`, and the
+    errors of `EventLog.read`.
     """
     async for lines in log.read(last.position, upto):
         for start in range(0, len(lines), LINES_PER_TURN):
-            last = check_links(lines[start : start + LINES_PER_TURN], last)
-            yield last
+            turn = lines[start : start + LINES_PER_TURN]
+            last = check_links(turn, last)
+            yield last, turn
             await asyncio.sleep(0)
 
 

@@ -66,11 +66,12 @@ class Tree:
         if self._log.position > self.size:
             async with self._growing:
                 async for lines in self._log.read(self.size):
-                    self._add(map(leaf_hash, lines))
+                    self.extend(lines)
         return self.size
 
-    def _add(self, leaves: Iterable[bytes]) -> None:
-        self._rest.extend(leaves)
+    def extend(self, lines: Iterable[bytes]) -> None:
+        """Add lines that were read elsewhere: those after the last line in the tree."""
+        self._rest.extend(map(leaf_hash, lines))
         while len(self._rest) >= TILE:
             digest, self._rest = root_of(self._rest[:TILE]), self._rest[TILE:]
             for level in self._levels:

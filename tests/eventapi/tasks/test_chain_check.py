@@ -28,11 +28,13 @@ def written() -> Written:
 
 
 class Watched(ChainCheck):
-    """A check that notes the damage that it reports."""
+    """A check that notes the damage that it reports, and the lines that it has checked."""
 
     def __init__(self, log: EventLog, written: Written, upto: int = POSITION) -> None:
         self.damages: list[DamagedLog] = []
         super().__init__(log, written.records[upto - 1], self.damages.append)
+        self.lines: list[bytes] = []
+        self.on_checked = self.lines.extend
 
 
 def with_flipped_bit(written: Written, position: int) -> MemoryLog:
@@ -53,6 +55,7 @@ async def test_a_check_of_an_intact_log_ends_done(written: Written) -> None:
     assert (check.is_done, check.position, check.damages) == (True, POSITION, [])
     check.require_done()
     await check.wait()
+    assert check.lines == written.lines
 
 
 async def test_a_check_of_nothing_is_done_at_once(written: Written) -> None:
@@ -75,6 +78,8 @@ async def test_a_flipped_bit_is_reported_once_and_the_check_is_never_done(
     check = Watched(with_flipped_bit(written, position), written)
     await check.run()
     assert [damage.position for damage in check.damages] == [position]
+    assert check.lines == written.lines[: check.position]
+    assert check.position < position
     assert not check.is_done
     with pytest.raises(LogNotChecked):
         check.require_done()
@@ -139,6 +144,7 @@ async def test_a_read_that_went_wrong_once_is_no_damage(
     check = Watched(log, written)
     await check.run()
     assert (check.is_done, check.damages, caplog.records) == (True, [], [])
+    assert check.lines == written.lines
     assert not log.is_garbled
 
 
@@ -163,5 +169,6 @@ async def test_a_log_that_cannot_be_read_is_read_again_from_where_it_failed(
     check = Watched(Unreadable(written.lines, written.log.head), written)
     await check.run()
     assert (check.is_done, check.position, check.damages) == (True, POSITION, [])
+    assert check.lines == written.lines
     (record,) = caplog.records  # Said once.
     assert "cannot be checked yet" in record.getMessage()

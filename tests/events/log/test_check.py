@@ -77,7 +77,7 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path, cleanup: AsyncExi
 
 
 async def checked(log: EventLog, last: Record = START, upto: int = EVENTS_IN_LOG) -> list[Record]:
-    return [record async for record in follow_chain(log, last, upto)]
+    return [record async for record, _ in follow_chain(log, last, upto)]
 
 
 async def test_an_intact_chain_is_followed_to_its_end(case: Case) -> None:
