@@ -92,8 +92,8 @@ class Replay(Part):
 class Size(msgspec.Struct):
     """A log of ``log`` bytes with some users and items, and the figures measured over it.
 
-    ``memory`` is that of a server before the first request, in bytes; the keys of ``requests`` are
-    those of `Http`.
+    ``memory`` is that of a server before the first request, in bytes; ``start`` is its CPU until it
+    answers, in seconds. The keys of ``requests`` are those of `Http`.
     """
 
     users: int
@@ -102,12 +102,17 @@ class Size(msgspec.Struct):
     whole: list[Whole] = []
     memory: Rounds[int] = []
     requests: dict[str, Rounds[Measured]] = {}
+    start: Rounds[float] = []
 
 
 class Growth(Part):
     """Figures by size, from the smallest."""
 
     sizes: list[Size] = []
+
+
+class Kinds(Growth):
+    """The same for rows of ten declared kinds."""
 
 
 class Results(msgspec.Struct):
@@ -117,6 +122,7 @@ class Results(msgspec.Struct):
     log: Log | None = None
     replay: Replay | None = None
     growth: Growth | None = None
+    kinds: Kinds | None = None
 
 
 def load(path: Path = KEPT) -> Results:

@@ -25,7 +25,7 @@ DESCRIPTION = "A description of some sixty characters or so."
 LINES_PER_APPEND = 50_000
 
 Happening = tuple[str, str, Event]
-"""An event with its subject and owner: (subject, owner, event)."""
+"""An event with its subject and its actor, a user or an operator: (subject, actor, event)."""
 
 
 async def write(folder: Path, events: int) -> None:
@@ -57,9 +57,10 @@ async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) 
     async with log.exclusive(1) as appender:
         while some := list(islice(rest, LINES_PER_APPEND)):
             head, lines = appender.head, []
-            for subject, owner, event in some:
+            for subject, actor, event in some:
+                owner = actor if actor in keys else ""
                 record = Record(
-                    head.position + 1, SOURCE, subject, TIME, owner, event, owner, "r" * 32
+                    head.position + 1, SOURCE, subject, TIME, actor, event, owner, "r" * 32
                 )
                 nonce, salt = chance.randbytes(NONCE_BYTES), chance.randbytes(SALT_BYTES)
                 line, digest = encode(record, head.hash, keyring, nonce, salt=salt)
