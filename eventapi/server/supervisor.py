@@ -24,6 +24,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
+from eventapi.bootstrap.process import DAMAGED
 from eventapi.server.signals import Terminal, handle_hangup, signal_name
 from eventapi.server.starting import StartingServer
 from events.io import startup as starting
@@ -181,10 +182,12 @@ class Supervisor(Multiprocess):
         self._stopping: list[Worker] = []
         self.was_interrupted = False
         self.start_error: str | None = None
+        self.found_damage = False
+        """Whether a worker found out that the log is damaged."""
         handle_hangup(lambda number, _: self.signal_queue.append(number))
 
     def run(self) -> None:
-        """Serve until asked to stop, or until a worker cannot start.
+        """Serve until asked to stop, or until a worker cannot start or finds damage.
 
         Workers stop even after an error, such as one of the output. Otherwise the interpreter would
         wait for them at its end, and they for the end of their parent.
@@ -210,6 +213,12 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace dead and hung workers; called in each loop after the signals."""
         if self.should_exit.is_set():
+            return
+        successors = filter(None, [self._successor])
+        if any(worker.exitcode == DAMAGED for worker in (*self.processes, *successors)):
+            # A replacement would fold the whole log before it refuses it, and others would write on.
+            self.found_damage = True
+            self.should_exit.set()
             return
         for index, worker in enumerate(self.processes):
             if worker.is_alive(HEALTH_SECONDS):
