@@ -1,7 +1,7 @@
 """Measure a start from a snapshot over logs of any length with the same state.
 
     python -m benchmarks.start [--changes N,...] [--items N] [--workers N,...] [--rounds N]
-                               [--folder DIR] [--before] [--damage]
+                               [--folder DIR] [--signed] [--before] [--damage]
 
 Each log has the same items, and then so many changes of them; its snapshot is at its end. A round
 starts a server over each log in turn. Seconds are those from the start of the process until
@@ -9,9 +9,9 @@ starts a server over each log in turn. Seconds are those from the start of the p
 machine that does other work as well. Memory is that of the processes when they are ready; shared
 pages count once.
 
-Then a server of each log is measured once until ``/log/checkpoint`` answers 200, so when all is
-checked and the tree is complete; with ``--before`` one that checks everything before it serves; and
-with ``--damage`` one whose log has a flipped bit in its first line, until it has ended.
+Then a server of each log is measured once: with ``--signed`` until ``/log/checkpoint`` answers 200, so
+when all is checked and the tree is complete; with ``--before`` until one is ready that checks everything
+first; and with ``--damage`` until one has ended whose log has a flipped bit in its first line.
 
 With ``--folder``, logs and snapshots stay there, and those that are there are measured again.
 """
@@ -156,6 +156,10 @@ def measure_damage(one: Figures) -> Iterator[tuple[str, str]]:
     yield "damage found", f"{seconds:.1f} s"
 
 
+ONCE = {"signed": measure_signed, "before": measure_before, "damage": measure_damage}
+"""What is measured once, by the option that demands it."""
+
+
 def flip(data: Path) -> None:
     """Flip a bit of the first line, or flip it back."""
     with (data / "events.jsonl").open("r+b") as log:
@@ -193,11 +197,11 @@ def main() -> None:
     parser.add_argument("--workers", default="1", metavar="N,...")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="of the logs, which stay there")
-    parser.add_argument("--before", action="store_true", help="measure VERIFY=before, too")
-    parser.add_argument("--damage", action="store_true", help="measure a flipped bit, too")
+    for name, measure in ONCE.items():
+        about = (measure.__doc__ or "").partition(".")[0]
+        parser.add_argument(f"--{name}", action="store_true", help=f"measure, too: {about}")
     options = parser.parse_args()
-    parts = [measure_signed]
-    parts += [measure_before] * options.before + [measure_damage] * options.damage
+    parts = [measure for name, measure in ONCE.items() if getattr(options, name)]
     found: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="start-") as scratch:
         for changes in map(int, options.changes.split(",")):
