@@ -214,12 +214,6 @@ class Supervisor(Multiprocess):
         """Replace dead and hung workers; called in each loop after the signals."""
         if self.should_exit.is_set():
             return
-        successors = filter(None, [self._successor])
-        if any(worker.exitcode == DAMAGED for worker in (*self.processes, *successors)):
-            # A replacement would fold the whole log before it refuses it, and others would write on.
-            self.found_damage = True
-            self.should_exit.set()
-            return
         for index, worker in enumerate(self.processes):
             if worker.is_alive(HEALTH_SECONDS):
                 continue
@@ -227,7 +221,10 @@ class Supervisor(Multiprocess):
                 self.start_error = worker.start_error()
                 self.should_exit.set()  # A replacement could not start either.
                 return
-            _log.warning(WORKER_DIED.fill(pid=worker.pid, end=worker.end()))
+            end = worker.end()
+            if self._is_end_of_all(worker):
+                return
+            _log.warning(WORKER_DIED.fill(pid=worker.pid, end=end))
             self.processes[index] = self._start_worker()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
@@ -235,11 +232,24 @@ class Supervisor(Multiprocess):
         self._kill_overdue()
         self._continue_restart()
 
+    def _is_end_of_all(self, worker: Worker) -> bool:
+        """Whether a worker that has ended found damage of the log; then all workers stop.
+
+        The others have not found it yet, and would continue to write. A worker in its place would
+        fold the whole log before it refuses it.
+        """
+        if worker.exitcode != DAMAGED:
+            return False
+        self.found_damage = True
+        self.should_exit.set()
+        return True
+
     def _kill_overdue(self) -> None:
         for worker in [one for one in self._stopping if not one.is_alive(END_SECONDS)]:
             worker.kill()
             worker.join()
             self._stopping.remove(worker)
+            self._is_end_of_all(worker)
 
     def _continue_restart(self) -> None:
         """Take the next step of a rolling restart; a replay may take any time."""
@@ -254,6 +264,8 @@ class Supervisor(Multiprocess):
                 if successor.exitcode == STARTUP_FAILURE
                 else successor.end()
             )
+            if self._is_end_of_all(successor):
+                return
             _log.error(NO_NEW_WORKER.fill(reason=why))
             self._stop_worker(successor)
             self._retiring, self._successor = [], None
