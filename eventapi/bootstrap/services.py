@@ -231,7 +231,7 @@ def _checkpoints_of(
 ) -> Checkpoints:
     """The checkpoints of a log, of which none is signed before its chain is checked.
 
-    The tree grows from the lines that the check reads, and never from others.
+    The tree takes the lines that the check has read and checked, and then continues their chain.
     """
     checkpoints = checkpoints_of(settings, log, parts)
     checkpoints.tree.require_checked = check.require_done

@@ -38,8 +38,8 @@ class ChainCheck:
         self._hash = upto.hash
         self._on_damage = on_damage
         self._last = START
-        self.on_checked: Callable[[Sequence[bytes]], None] = lambda _: None
-        """Is called with the lines that were checked: each once, in their order."""
+        self.on_checked: Callable[[Record, Sequence[bytes]], None] = lambda *_: None
+        """Callback for checked lines and the last of them, in log order, each line once."""
         self._done = asyncio.Event()
         if not upto.position:
             self._done.set()
@@ -92,8 +92,8 @@ class ChainCheck:
 
     async def _follow(self) -> None:
         async for last, lines in follow_chain(self._log, self._last, self.upto):
-            self._last = last
-            self.on_checked(lines)
+            self.on_checked(last, lines)
+            self._last = last  # Only now: if the callback raises, the lines are read again.
         if self._last.hash != self._hash:
             raise DamagedLog(
                 "the lines up to here are not those of the snapshot",

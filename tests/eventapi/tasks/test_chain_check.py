@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -16,7 +16,9 @@ from events.errors import DamagedLog, LogNotChecked, LogUnavailable, MissingEven
 from events.log.check import LINES_PER_TURN
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
-from events.record import START
+from events.record import START, Record
+from events.transparency.merkle import leaf_hash, root_of
+from events.transparency.tree import Tree
 
 ITEMS = 3 * LINES_PER_TURN
 POSITION = 1 + ITEMS
@@ -34,7 +36,7 @@ class Watched(ChainCheck):
         self.damages: list[DamagedLog] = []
         super().__init__(log, written.records[upto - 1], self.damages.append)
         self.lines: list[bytes] = []
-        self.on_checked = self.lines.extend
+        self.on_checked = lambda _, lines: self.lines.extend(lines)
 
 
 def with_flipped_bit(written: Written, position: int) -> MemoryLog:
@@ -115,6 +117,25 @@ async def test_other_tasks_run_between_a_few_lines(written: Written) -> None:
 
     await asyncio.gather(check.run(), other())
     assert seen[:3] == [LINES_PER_TURN, 2 * LINES_PER_TURN, 3 * LINES_PER_TURN]
+
+
+async def test_lines_that_the_callback_did_not_take_are_checked_again(written: Written) -> None:
+    """The task starts again after an error such as a lack of memory."""
+    check, tree = Watched(written.log, written), Tree(written.log)
+    failures = [MemoryError()]
+
+    def extend(last: Record, lines: Sequence[bytes]) -> None:
+        if last.position > LINES_PER_TURN and failures:
+            raise failures.pop()
+        tree.extend(last, lines)
+
+    check.on_checked = extend
+    with pytest.raises(MemoryError):
+        await check.run()
+    assert (check.position, check.is_done) == (LINES_PER_TURN, False)
+    await check.run()
+    assert await tree.grow() == POSITION
+    assert await tree.root(POSITION) == root_of([*map(leaf_hash, written.lines)])
 
 
 class OnceGarbled(MemoryLog):
