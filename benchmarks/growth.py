@@ -13,21 +13,23 @@ chain is checked.
 
 With ``--kinds``, the items are rows of the ten declared kinds of `benchmarks.ten_kinds`, and the log
 has ten events a row: the largest has 10,000,000 and takes the better part of an hour. With
-``--folder``, logs stay there, and those that are there are measured again.
+``--folder``, logs stay there, and those that are there are measured again, unless requests have
+changed them.
 """
 
-import asyncio
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks import goals, report
-from benchmarks.client import Client
+from benchmarks.client import Client, wait_until_checked
 from benchmarks.http import Bench
 from benchmarks.machine import command_line_of_part, context, progress, rounds_within, two_cores
 from benchmarks.process import ServerError
@@ -36,7 +38,7 @@ from benchmarks.results import Growth, Kinds, Measured, Results, Size, keep, pla
 from benchmarks.rung import UNLIMITED, find_rung
 from benchmarks.sample_data import LISTED
 from benchmarks.sample_kinds import MODULE, write_rows
-from benchmarks.sample_log import write_items
+from benchmarks.sample_log import prepare_log, write_items
 from benchmarks.usage import cpu_seconds, memory
 from benchmarks.workload import CREATE, LIST, READ, READER, UPDATE, Request, Target, Workload
 from benchmarks.wrk import LoadError
@@ -48,7 +50,6 @@ QUICK_USERS = USERS[:1]
 ROWS_OF_KINDS = (1_000, 1_000_000)
 EVENTS_A_ROW = 10
 WHOLE_ROUNDS = 3
-POLL_SECONDS = 0.5
 MAX_ITEMS_COPIED = 200_000
 """The most items of a log of which each server gets a copy."""
 
@@ -81,16 +82,24 @@ WORKLOADS_OF_KINDS = (
 """Over rows of the reader, and for ``list-all`` over those of all users."""
 
 
-async def write_kinds(data: Path, users: int, rows: int) -> None:
+async def write_kinds(users: int, rows: int, folder: Path) -> None:
     """Write the log of some rows of declared kinds."""
-    await write_rows(data, users, rows, EVENTS_A_ROW * rows)
+    await write_rows(folder, users, rows, EVENTS_A_ROW * rows)
+
+
+async def write_log_of_items(users: int, items: int, folder: Path) -> None:
+    """Write the log of some items."""
+    await write_items(folder, users, items)
 
 
 @dataclass(frozen=True)
 class Content:
     """What the logs have, and the requests over it."""
 
-    write: Callable[[Path, int, int], Awaitable[None]]
+    write: Callable[[int, int, Path], Coroutine[Any, Any, None]]
+    """Writes a log of some users and rows in a folder."""
+    events: Callable[[int, int], int]
+    """The number of its events."""
     workloads: Sequence[tuple[Workload, int]]
     resources: Sequence[str] = ()
     """The modules of the declared kinds."""
@@ -102,8 +111,8 @@ class Content:
         return {**UNLIMITED, **ours, "EVENTAPI_RESOURCES": ",".join(self.resources)}
 
 
-OF_ITEMS = Content(write_items, WORKLOADS)
-OF_KINDS = Content(write_kinds, WORKLOADS_OF_KINDS, [MODULE])
+OF_ITEMS = Content(write_log_of_items, lambda users, items: users + items, WORKLOADS)
+OF_KINDS = Content(write_kinds, lambda _, rows: EVENTS_A_ROW * rows, WORKLOADS_OF_KINDS, [MODULE])
 
 
 @dataclass(frozen=True)
@@ -143,11 +152,12 @@ class Sizes:
         for users in self._options.users:
             for items in self._options.items:
                 size = Size(users, items, 0)
-                data = self._folder(size) / "data"
-                if not data.exists():
-                    progress(f"writing {items:,} items of {users:,} users")
-                    asyncio.run(self._content.write(data, users, items))
-                size.log = (data / "events.jsonl").stat().st_size
+                log = prepare_log(
+                    self._folder(size) / "data",
+                    self._content.events(users, items),
+                    partial(self._content.write, users, items),
+                )
+                size.log = log.stat().st_size
                 self.part.sizes.append(size)
         for number in range(1, self._options.whole + 1):
             for size in self.part.sizes:
@@ -204,7 +214,7 @@ class Sizes:
             Client(server.base_url) as client,
         ):
             place(size.start, number, cpu_seconds(server.pid))
-            wait_until_checked(client)
+            wait_until_checked(client.http)
             token = client.login(READER)
             target = Target(READER, token, client.item_ids(token))
             place(size.memory, number, memory(server.pid))
@@ -219,14 +229,6 @@ class Sizes:
                 else:
                     progress(f"round {number}: {report.name_of(size)}, {key}: {figures.cpu:.1f} µs")
                     yield key, figures
-
-
-def wait_until_checked(client: Client) -> None:
-    """Wait until a server has checked the chain of its log."""
-    while check := client.http.get("/health").json()["chain_check"]:
-        if check["status"] == "done":
-            return
-        time.sleep(POLL_SECONDS)
 
 
 def parse() -> Options:

@@ -92,8 +92,9 @@ class Replay(Part):
 class Size(msgspec.Struct):
     """A log of ``log`` bytes with some users and items, and the figures measured over it.
 
-    ``memory`` is that of a server before the first request, in bytes; ``start`` is its CPU until it
-    answers, in seconds. The keys of ``requests`` are those of `Http`.
+    ``memory`` is that of a server which has checked its log, after the reader has logged in and
+    listed all rows, in bytes; ``start`` is its CPU until it answers, in seconds. The keys of
+    ``requests`` are those of `Http`.
     """
 
     users: int

@@ -16,7 +16,6 @@ first; and with ``--damage`` until one has ended whose log has a flipped bit in 
 With ``--folder``, logs and snapshots stay there, and those that are there are measured again.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -25,16 +24,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from benchmarks.client import wait_until_checked
 from benchmarks.machine import command_line, progress
 from benchmarks.process import HOST, Server, free_port, serving
-from benchmarks.sample_log import changed_inventory, write_down
+from benchmarks.sample_log import changed_inventory, prepare_log, write_down
 from benchmarks.usage import cpu_seconds, memory
 
 USERS = 100
@@ -42,6 +43,9 @@ CHANGES = "1000,100000,1000000"
 PAUSE_SECONDS = 0.002
 POLL_SECONDS = 0.5
 """Between two requests while the server checks its log, because they cost CPU, too."""
+
+KEPT = "kept"
+"""The folder of the snapshots while the log is damaged."""
 
 DAMAGED = 65
 """The exit code of a server that found damage after its start."""
@@ -65,10 +69,14 @@ class Figures:
 
 def prepare(data: Path, items: int, changes: int) -> tuple[int, int, int]:
     """Write a log and its snapshot, unless they are there; return events, and sizes of both."""
-    log = data / "events.jsonl"
-    if not log.exists():
-        progress(f"writing a log with {changes:,} changes")
-        asyncio.run(write_down(data, USERS, changed_inventory(USERS, items, changes)))
+    if (data / KEPT).exists():
+        raise SystemExit(f"an interrupted run has damaged the log: remove {data}")
+    events = USERS + items + changes
+
+    def write(folder: Path) -> Coroutine[Any, Any, None]:
+        return write_down(folder, USERS, changed_inventory(USERS, items, changes))
+
+    log = prepare_log(data, events, write)
     snapshots = data / "snapshots"
     if not any(snapshots.glob("*.snapshot")):
         progress(f"taking the snapshot over {changes:,} changes")
@@ -76,8 +84,8 @@ def prepare(data: Path, items: int, changes: int) -> tuple[int, int, int]:
         one_file = os.environ | {"EVENTAPI_SEGMENT_BYTES": "0"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=data, env=one_file)
         progress(f"snapshot: {json.loads(done.stdout)}")
-    newest = max(snapshots.glob("*.snapshot"), key=lambda path: int(path.stem))
-    return int(newest.stem), log.stat().st_size, newest.stat().st_size
+    snapshot = snapshots / f"{events}.snapshot"
+    return events, log.stat().st_size, snapshot.stat().st_size
 
 
 def wait_for(condition: Callable[[], bool], pause: float) -> float:
@@ -119,6 +127,7 @@ def measure_ready(one: Figures) -> None:
 def measure_signed(one: Figures) -> Iterator[tuple[str, str]]:
     """Start a server, and end it when it has signed its log."""
     with started(one, "background") as (began, server, client):
+        wait_until_checked(client, POLL_SECONDS)
         wait_for(lambda: client.get("/log/checkpoint").is_success, POLL_SECONDS)
         seconds, cpu = time.monotonic() - began, cpu_seconds(server.pid)
     yield "signed", f"{seconds:.1f} s"
@@ -135,29 +144,38 @@ def measure_before(one: Figures) -> Iterator[tuple[str, str]]:
 
 def measure_damage(one: Figures) -> Iterator[tuple[str, str]]:
     """Start a server over a log with a flipped bit; it ends, and removes the snapshots."""
-    flip(one.data)
-    kept = one.data / "kept"
-    shutil.copytree(one.data / "snapshots", kept)
     command = [sys.executable, "-m", "eventapi", "--data", str(one.data), "serve", "--port", "0"]
     settings = {"EVENTAPI_SEGMENT_BYTES": "0", "EVENTAPI_WORKERS": str(one.workers)}
-    began = time.monotonic()
-    done = subprocess.run(
-        command, check=False, cwd=one.data, capture_output=True, env=os.environ | settings
-    )
-    seconds = time.monotonic() - began
-    if done.returncode != DAMAGED:
-        raise SystemExit(f"the server ended with {done.returncode}: {done.stderr.decode()}")
-    progress(done.stderr.decode()[-1000:])
-    if any((one.data / "snapshots").glob("*.snapshot")):
-        raise SystemExit("the snapshots are still there")
-    flip(one.data)
-    shutil.rmtree(one.data / "snapshots")
-    kept.rename(one.data / "snapshots")
+    with damaged(one.data) as snapshots:
+        began = time.monotonic()
+        done = subprocess.run(
+            command, check=False, cwd=one.data, capture_output=True, env=os.environ | settings
+        )
+        seconds = time.monotonic() - began
+        if done.returncode != DAMAGED:
+            raise SystemExit(f"the server ended with {done.returncode}: {done.stderr.decode()}")
+        progress(done.stderr.decode()[-1000:])
+        if any(snapshots.glob("*.snapshot")):
+            raise SystemExit("the snapshots are still there")
     yield "damage found", f"{seconds:.1f} s"
 
 
 ONCE = {"signed": measure_signed, "before": measure_before, "damage": measure_damage}
 """What is measured once, by the option that demands it."""
+
+
+@contextmanager
+def damaged(data: Path) -> Iterator[Path]:
+    """Flip a bit of the first line, and restore the log and its snapshots; yields their folder."""
+    kept, snapshots = data / KEPT, data / "snapshots"
+    shutil.copytree(snapshots, kept)
+    flip(data)
+    try:
+        yield snapshots
+    finally:
+        flip(data)
+        shutil.rmtree(snapshots)
+        kept.rename(snapshots)
 
 
 def flip(data: Path) -> None:
@@ -170,23 +188,26 @@ def flip(data: Path) -> None:
 
 
 def report(found: Sequence[Figures]) -> None:
-    """Print a table with the medians, and the ratios over the lengths."""
+    """Print a table with medians and the fastest start, and the ratios over the lengths."""
     once = list(found[0].once)
-    names = ("events", "workers", "log", "snapshot", "ready", "CPU", "memory", *once)
+    names = ("events", "workers", "log", "snapshot", "fastest", "median", "CPU", "memory", *once)
     print(f"| {' | '.join(names)} |")
     print(f"|{' ---: |' * len(names)}")
     for one in found:
         cells = [f"{one.events:,}", f"{one.workers}", f"{one.log_bytes / 1e6:,.0f} MB"]
-        cells += [f"{one.snapshot_bytes / 1e6:.1f} MB", f"{statistics.median(one.ready):.2f} s"]
+        cells += [f"{one.snapshot_bytes / 1e6:.1f} MB", f"{min(one.ready):.2f} s"]
+        cells += [f"{statistics.median(one.ready):.2f} s"]
         cells += [f"{statistics.median(one.cpu):.2f} s"]
         cells += [f"{statistics.median(one.memory) / 1e6:,.0f} MB"]
         print(f"| {' | '.join([*cells, *(one.once[name] for name in once)])} |")
     for workers in dict.fromkeys(one.workers for one in found):
-        for what in ("ready", "cpu"):
-            values = [getattr(one, what) for one in found if one.workers == workers]
-            medians = [statistics.median(each) for each in values]
-            ratio = max(medians) / min(medians)
-            print(f"{workers} workers, {what}: slowest / fastest {ratio:.2f}")
+        ours = [one for one in found if one.workers == workers]
+        for name, values in {
+            "fastest start": [min(one.ready) for one in ours],
+            "median start": [statistics.median(one.ready) for one in ours],
+            "CPU": [statistics.median(one.cpu) for one in ours],
+        }.items():
+            print(f"{workers} workers, {name}: most / least {max(values) / min(values):.2f}")
 
 
 def main() -> None:
