@@ -223,6 +223,29 @@ def test_the_lines_that_are_signed_are_those_that_were_checked(
     assert head.root == root_of([*map(leaf_hash, written.lines)])
 
 
+@pytest.mark.parametrize("verify", ["background", "before"])
+def test_nothing_is_signed_over_a_line_that_was_damaged_after_it_was_written(
+    written: Written,
+    log: GatedLog,
+    snapshots: Snapshots,
+    verify: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log.gate.set()
+    with server(written, log, snapshots, verify) as api:
+        open_gate(api, log)
+        api.register("ben")
+        log.flip(log.position)
+        for path in ("checkpoint", f"tile/0/000.p/{log.position}"):
+            caplog.clear()
+            assert_problem(api.request("GET", f"/log/{path}"), 503, "log-unavailable")
+            assert f"damaged at position {log.position}" in caplog.text
+        log.flip(log.position)
+        signed = api.request("GET", "/log/checkpoint")
+    head = TreeHead.parse(Note.parse(signed.text))
+    assert head.root == root_of([*map(leaf_hash, log._lines)])
+
+
 def test_damage_below_the_snapshot_stops_writes_and_ends_the_process(
     written: Written,
     log: GatedLog,
