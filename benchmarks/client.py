@@ -1,13 +1,19 @@
 """A small client of the v1 API, which both the old service and the new one implement."""
 
+import time
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from benchmarks.process import ServerError
 from benchmarks.sample_data import Account, Content
 
 TIMEOUT = 60.0  # seconds; long, because a peer hashes passwords on its event loop
+
+
+STALL_SECONDS = 120.0
+"""A check of the chain that gets no further for so long has failed; a failed read is repeated."""
 
 
 class UnexpectedAnswerError(Exception):
@@ -17,6 +23,20 @@ class UnexpectedAnswerError(Exception):
 def bearer(token: str) -> dict[str, str]:
     """The header that carries an access token."""
     return {"Authorization": f"Bearer {token}"}
+
+
+def wait_until_checked(http: httpx.Client, pause: float = 0.5) -> None:
+    """Wait until a server has checked the chain of its log, with a request each ``pause`` seconds.
+
+    Raises `ServerError` if the check stalls.
+    """
+    reached, since = -1, time.monotonic()
+    while (check := http.get("/health").json()["chain_check"]) and check["status"] != "done":
+        if check["position"] != reached:
+            reached, since = check["position"], time.monotonic()
+        elif time.monotonic() - since > STALL_SECONDS:
+            raise ServerError(f"the check of the log has stopped at {reached:,}")
+        time.sleep(pause)
 
 
 class Client:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.client import wait_until_checked
 from benchmarks.machine import command_line, progress
 from benchmarks.process import Server, free_port, serving
 from benchmarks.sample_log import changed_inventory, write_down
@@ -112,13 +113,7 @@ def measure_requests(data: Path, items: int) -> Iterator[Row]:
     with ExitStack() as stack:
         server = stack.enter_context(started(data, 1))
         client = stack.enter_context(httpx.Client(base_url=server.base_url, timeout=600))
-
-        def is_checked() -> bool:
-            check = client.get("/health").json()["chain_check"]
-            return check is None or check["status"] == "done"
-
-        while not is_checked():
-            time.sleep(1)
+        wait_until_checked(client, pause=1)
         body = {"username": READER.username, "password": READER.password}
         token = client.post("/api/v2/auth/login", json=body).json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"

@@ -110,9 +110,9 @@ class Bench:
             database_cpu=of_database[0] if of_database else 0.0,
         )
 
-    def warm_up(self, server: Server, target: Target) -> None:
+    def warm_up(self, server: Server, target: Target, read: Workload = READ) -> None:
         """Run reads without measuring; filling the server has warmed up writes."""
-        Bench(self.scratch, self.cores, WARM_UP_SECONDS).measure(server, READ, target, 32)
+        Bench(self.scratch, self.cores, WARM_UP_SECONDS).measure(server, read, target, 32)
 
 
 def check_answers(client: Client, workload: Workload, target: Target) -> None:

@@ -59,6 +59,10 @@ The same requests, and work on the whole log, over logs of growing size. `x smal
 the fewest items and the same number of users. Seconds are those of one core. `bytes an item` is the
 memory of a server after its start, less that of the server with the fewest items."""
 
+KINDS = """\
+The same over rows of ten declared kinds, with ten events a row. `list-all` is a list of rows of all
+users."""
+
 
 def paragraphs(results: Results) -> Iterator[str]:
     """Yield the paragraphs of the page, each a block of Markdown."""
@@ -81,6 +85,10 @@ def paragraphs(results: Results) -> Iterator[str]:
     if results.growth is not None:
         yield f"![cost and size over the number of items]({PLOT.name})"
     yield from figures(results.growth, report.growth)
+    if results.kinds is not None:
+        yield "## Growth of declared kinds"
+        yield KINDS
+        yield from figures(results.kinds, report.growth)
 
 
 def figures(part: P | None, tables: Callable[[P], Iterable[Table]]) -> Iterator[str]:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,10 +26,11 @@ from benchmarks.machine import command_line_of_part, context, rounds_within, two
 from benchmarks.results import Replay, Results, Whole, keep
 from benchmarks.sample_log import write
 from benchmarks.verify import time_verify
-from eventapi.testing.items import ITEMS, empty_state
+from eventapi.resources.registry import load_registry
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
+from events.vocabulary.vocabulary import Vocabulary
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
@@ -45,51 +47,57 @@ def measure_cpu(work: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - started, done
 
 
-async def fold(folder: Path, keyring: Keyring) -> State:
+async def fold(folder: Path, keyring: Keyring, vocabulary: Vocabulary) -> State:
     """Fold the log of a folder from zero."""
     log, vault = JsonlLog(folder / "events.jsonl"), SqliteVault(folder / "vault.sqlite")
-    state = await replay(log, keyring, vault, ITEMS)
+    state = await replay(log, keyring, vault, vocabulary)
     await vault.close()
     await log.close()
     return state
 
 
-def measure(folder: Path) -> Whole:
+def runs_of(log: Path) -> Iterator[list[bytes]]:
+    """The lines of a log in runs, because a large one has no place in memory."""
+    with log.open("rb") as file:
+        while run := list(islice(file, LINES_PER_RUN)):
+            yield run
+
+
+def measure(folder: Path, vocabulary: Vocabulary) -> Whole:
     """Measure everything once, in this process; the snapshot stays beside the log."""
-    keyring, snapshots = Keyring(), Snapshots(folder / "snapshots", ITEMS)
-    replayed, state = measure_cpu(lambda: asyncio.run(fold(folder, keyring)))
+    keyring, snapshots = Keyring(), Snapshots(folder / "snapshots", vocabulary)
+    replayed, state = measure_cpu(lambda: asyncio.run(fold(folder, keyring, vocabulary)))
     wrote, size = measure_cpu(lambda: snapshots.write(state, keyring, secrets.token_bytes))
-    position, state = state.position, empty_state()
+    position, state = state.position, State.empty(vocabulary)
     gc.disable()  # As in a start of the server.
     loaded, found = measure_cpu(lambda: snapshots.newest(keyring, position=position))
     gc.enable()
     if found is None:
         raise SystemExit("the written snapshot was not accepted")
     del found
-    lines = (folder / "events.jsonl").read_bytes().splitlines()
-    runs = [
-        b"\n".join(lines[at : at + LINES_PER_RUN]) + b"\n"
-        for at in range(0, len(lines), LINES_PER_RUN)
-    ]
-    decoded, _ = measure_cpu(lambda: [None for run in runs if not ITEMS.parse_all(run)])
+    decoded = parsed = 0.0
     decode = msgspec.json.Decoder(dict).decode
-    parsed, _ = measure_cpu(lambda: [None for line in lines if not decode(line)])
+    for run in runs_of(folder / "events.jsonl"):
+        joined = b"".join(run)
+        decoded += measure_cpu(lambda joined=joined: vocabulary.parse_all(joined))[0]
+        parsed += measure_cpu(lambda run=run: [None for line in run if not decode(line)])[0]
     return Whole(
-        lines=len(lines),
+        lines=position,
         replay=replayed,
         decode=decoded,
         parse=parsed,
-        verify=time_verify(folder / "events.jsonl", processes=1),
+        verify=time_verify(folder / "events.jsonl", processes=1, vocabulary=vocabulary),
         write=wrote,
         load=loaded,
         snapshot=size,
     )
 
 
-def measure_in_process(folder: Path, core: int) -> Whole:
-    """Measure everything once, in a new process on one core."""
+def measure_in_process(folder: Path, core: int, *resources: str) -> Whole:
+    """Measure everything once, in a new process on one core; ``resources`` are modules."""
     command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.replay"]
-    done = subprocess.run([*command, "--measure", str(folder)], check=True, stdout=subprocess.PIPE)
+    command += ["--measure", str(folder), "--resources", ",".join(resources)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return msgspec.json.decode(done.stdout, type=Whole)
 
 
@@ -98,9 +106,11 @@ def main() -> None:
     parser = command_line_of_part("replay", __doc__, minutes=2)
     parser.add_argument("--events", type=int)
     parser.add_argument("--measure", type=Path, metavar="DIR", help="measure this log once")
+    parser.add_argument("--resources", default="", metavar="MODULE", help="of that log")
     options = parser.parse_args()
     if options.measure:
-        sys.stdout.buffer.write(msgspec.json.encode(measure(options.measure)))
+        vocabulary = load_registry(tuple(filter(None, [options.resources]))).vocabulary
+        sys.stdout.buffer.write(msgspec.json.encode(measure(options.measure, vocabulary)))
         return
     core, _ = two_cores()
     events = options.events or (50_000 if options.quick else 200_000)

@@ -179,7 +179,7 @@ def growth(part: Growth) -> Iterator[Table]:
 
 def _whole_log(part: Growth) -> Table:
     columns = ["users and items", "log MiB", "snapshot MiB", "replay s", "verify s"]
-    columns += ["snapshot written s", "loaded s", "memory MiB", "bytes an item"]
+    columns += ["snapshot written s", "loaded s", "start s", "memory MiB", "bytes an item"]
     rows = [
         [
             name_of(size),
@@ -189,6 +189,7 @@ def _whole_log(part: Growth) -> Table:
             format_figure(middle(size.whole, lambda w: w.verify)),
             format_figure(middle(size.whole, lambda w: w.write)),
             format_figure(middle(size.whole, lambda w: w.load)),
+            format_figure(middle(size.start, float)),
             format_figure(middle(size.memory, lambda m: m / MEBIBYTE), ",.0f"),
             format_figure(bytes_an_item(part, size), ",.0f"),
         ]

@@ -92,8 +92,9 @@ class Replay(Part):
 class Size(msgspec.Struct):
     """A log of ``log`` bytes with some users and items, and the figures measured over it.
 
-    ``memory`` is that of a server before the first request, in bytes; the keys of ``requests`` are
-    those of `Http`.
+    ``memory`` is that of a server which has checked its log, after the reader has logged in and
+    listed all rows, in bytes; ``start`` is its CPU until it answers, in seconds. The keys of
+    ``requests`` are those of `Http`.
     """
 
     users: int
@@ -102,12 +103,17 @@ class Size(msgspec.Struct):
     whole: list[Whole] = []
     memory: Rounds[int] = []
     requests: dict[str, Rounds[Measured]] = {}
+    start: Rounds[float] = []
 
 
 class Growth(Part):
     """Figures by size, from the smallest."""
 
     sizes: list[Size] = []
+
+
+class Kinds(Growth):
+    """The same for rows of ten declared kinds."""
 
 
 class Results(msgspec.Struct):
@@ -117,6 +123,7 @@ class Results(msgspec.Struct):
     log: Log | None = None
     replay: Replay | None = None
     growth: Growth | None = None
+    kinds: Kinds | None = None
 
 
 def load(path: Path = KEPT) -> Results:

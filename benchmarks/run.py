@@ -1,11 +1,12 @@
 """Measure everything, print a table for each part, and write the page.
 
-    python -m benchmarks.run [--quick]
+    python -m benchmarks.run [--quick] [--kinds]
 
 The parts are `benchmarks.http`, `benchmarks.log`, `benchmarks.replay` and `benchmarks.growth`, each
 a separate process. Each part stores its figures early, and the page is written after every part: a
 failed part does not lose the figures of others, and can be measured again alone, with ``--keep``.
-Exits with 1 if a part failed, or a goal is missed or has no figure.
+With ``--kinds``, growth is measured over declared kinds as well, which takes another hour. Exits with 1
+if a part failed, or a goal is missed or has no figure.
 """
 
 import subprocess
@@ -19,18 +20,25 @@ from benchmarks.results import load
 PARTS = {"http": 23, "log": 3, "replay": 1, "growth": 8}
 """The most minutes of each part, excluding its last round."""
 
+MODULES = {"kinds": ["benchmarks.growth", "--kinds"]}
+"""Those of parts that are not modules themselves."""
+
+KINDS_MINUTES = 60
+
 
 def main() -> None:
     """Run the parts one after the other."""
     parser = command_line("run", __doc__)
     parser.add_argument("--quick", action="store_true", help="few and short rounds: some minutes")
+    parser.add_argument("--kinds", action="store_true", help="also growth of declared kinds: long")
     options = parser.parse_args()
     began = time.monotonic()
     failed = []
-    for part, minutes in PARTS.items():
+    for part, minutes in {**PARTS, **({"kinds": KINDS_MINUTES} if options.kinds else {})}.items():
         progress(f"{part}: {minutes} minutes at most; {(time.monotonic() - began) / 60:.1f} so far")
         before = getattr(load(), part)
-        command = [sys.executable, "-m", f"benchmarks.{part}", "--keep", "--minutes", str(minutes)]
+        command = [sys.executable, "-m", *MODULES.get(part, [f"benchmarks.{part}"])]
+        command += ["--keep", "--minutes", str(minutes)]
         ran = subprocess.run([*command, *(["--quick"] if options.quick else [])], check=False)
         results = load()
         if ran.returncode not in {0, goals.MISSED} or getattr(results, part) == before:

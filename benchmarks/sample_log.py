@@ -1,15 +1,19 @@
 """Write logs of any size with the log's own code instead of over HTTP."""
 
+import asyncio
 import random
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from benchmarks.machine import progress
 from benchmarks.sample_data import LISTED
 from benchmarks.workload import READER
 from eventapi.security.passwords import OWASP_HASHER
 from eventapi.testing.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
-from events.codec import encode
+from events.codec import MAX_LINE_BYTES, encode, parse
 from events.log.file.log import JsonlLog
 from events.log.port import Head
 from events.record import Event, Record
@@ -25,7 +29,35 @@ DESCRIPTION = "A description of some sixty characters or so."
 LINES_PER_APPEND = 50_000
 
 Happening = tuple[str, str, Event]
-"""An event with its subject and owner: (subject, owner, event)."""
+"""An event with its subject and its actor, a user or an operator: (subject, actor, event)."""
+
+
+def prepare_log(
+    folder: Path, events: int, write: Callable[[Path], Coroutine[Any, Any, None]]
+) -> Path:
+    """Write a log in a folder, unless it is there; return its path.
+
+    A log that was not written to its end is written anew. Exits if the log has another number of
+    events, because requests or another version of the benchmark wrote it.
+    """
+    if not folder.exists():
+        progress(f"writing {events:,} events")
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        asyncio.run(write(unfinished))
+        unfinished.rename(folder)
+    log = folder / "events.jsonl"
+    if (found := last_position(log)) != events:
+        raise SystemExit(f"{log} has {found:,} events instead of {events:,}: remove {folder}")
+    return log
+
+
+def last_position(log: Path) -> int:
+    """The position of the last line of a log file."""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - MAX_LINE_BYTES - 1, 0))
+        line = file.read().splitlines()[-1]
+    return int(parse(line).id)
 
 
 async def write(folder: Path, events: int) -> None:
@@ -57,9 +89,10 @@ async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) 
     async with log.exclusive(1) as appender:
         while some := list(islice(rest, LINES_PER_APPEND)):
             head, lines = appender.head, []
-            for subject, owner, event in some:
+            for subject, actor, event in some:
+                owner = actor if actor in keys else ""
                 record = Record(
-                    head.position + 1, SOURCE, subject, TIME, owner, event, owner, "r" * 32
+                    head.position + 1, SOURCE, subject, TIME, actor, event, owner, "r" * 32
                 )
                 nonce, salt = chance.randbytes(NONCE_BYTES), chance.randbytes(SALT_BYTES)
                 line, digest = encode(record, head.hash, keyring, nonce, salt=salt)

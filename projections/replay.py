@@ -217,7 +217,7 @@ async def _belongs_to(log: EventLog, state: State, progress: Progress | None) ->
     Raises `DamagedLog` if the hash chain up to the snapshot is broken.
     """
     reached = START
-    async for reached in follow_chain(log, START, state.position):
+    async for reached, _ in follow_chain(log, START, state.position):
         if progress is not None:
             progress(reached.position)
     return reached.hash == state.last.hash

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from eventapi.queries.live_events import LiveEvents
-from eventapi.queries.subscriptions import LogWatcher
+if TYPE_CHECKING:  # The parent of several workers imports none of it.
+    from eventapi.queries.live_events import LiveEvents
+    from eventapi.queries.subscriptions import LogWatcher
 
 FENCED: Final = os.EX_IOERR
 """The exit code after a failed sync: the server must be started again."""

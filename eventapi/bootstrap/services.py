@@ -229,9 +229,13 @@ async def _open_journal(
 def _checkpoints_of(
     settings: Settings, parts: Overrides, log: EventLog, check: ChainCheck
 ) -> Checkpoints:
-    """The checkpoints of a log, of which none is signed before its chain is checked."""
+    """The checkpoints of a log, of which none is signed before its chain is checked.
+
+    The tree takes the lines that the check has read and checked, and then continues their chain.
+    """
     checkpoints = checkpoints_of(settings, log, parts)
     checkpoints.tree.require_checked = check.require_done
+    check.on_checked = checkpoints.tree.extend
     return checkpoints
 
 

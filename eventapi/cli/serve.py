@@ -24,6 +24,7 @@ from typing import Final, NoReturn
 import click
 import uvicorn
 
+from eventapi.bootstrap.process import DAMAGED
 from eventapi.bootstrap.start_check import check_start
 from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
@@ -333,6 +334,8 @@ def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[
     supervisor.run()
     if supervisor.start_error is not None:
         raise StartFailure(supervisor.start_error)
+    if supervisor.found_damage:
+        sys.exit(DAMAGED)
     if supervisor.was_interrupted:
         raise KeyboardInterrupt
 

@@ -24,6 +24,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
+from eventapi.bootstrap.process import DAMAGED
 from eventapi.server.signals import Terminal, handle_hangup, signal_name
 from eventapi.server.starting import StartingServer
 from events.io import startup as starting
@@ -181,10 +182,12 @@ class Supervisor(Multiprocess):
         self._stopping: list[Worker] = []
         self.was_interrupted = False
         self.start_error: str | None = None
+        self.found_damage = False
+        """Whether a worker found out that the log is damaged."""
         handle_hangup(lambda number, _: self.signal_queue.append(number))
 
     def run(self) -> None:
-        """Serve until asked to stop, or until a worker cannot start.
+        """Serve until asked to stop, or until a worker cannot start or finds damage.
 
         Workers stop even after an error, such as one of the output. Otherwise the interpreter would
         wait for them at its end, and they for the end of their parent.
@@ -218,7 +221,10 @@ class Supervisor(Multiprocess):
                 self.start_error = worker.start_error()
                 self.should_exit.set()  # A replacement could not start either.
                 return
-            _log.warning(WORKER_DIED.fill(pid=worker.pid, end=worker.end()))
+            end = worker.end()
+            if self._is_end_of_all(worker):
+                return
+            _log.warning(WORKER_DIED.fill(pid=worker.pid, end=end))
             self.processes[index] = self._start_worker()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
@@ -226,11 +232,24 @@ class Supervisor(Multiprocess):
         self._kill_overdue()
         self._continue_restart()
 
+    def _is_end_of_all(self, worker: Worker) -> bool:
+        """Whether a worker that has ended found damage of the log; then all workers stop.
+
+        The others have not found it yet, and would continue to write. A worker in its place would
+        fold the whole log before it refuses it.
+        """
+        if worker.exitcode != DAMAGED:
+            return False
+        self.found_damage = True
+        self.should_exit.set()
+        return True
+
     def _kill_overdue(self) -> None:
         for worker in [one for one in self._stopping if not one.is_alive(END_SECONDS)]:
             worker.kill()
             worker.join()
             self._stopping.remove(worker)
+            self._is_end_of_all(worker)
 
     def _continue_restart(self) -> None:
         """Take the next step of a rolling restart; a replay may take any time."""
@@ -245,6 +264,8 @@ class Supervisor(Multiprocess):
                 if successor.exitcode == STARTUP_FAILURE
                 else successor.end()
             )
+            if self._is_end_of_all(successor):
+                return
             _log.error(NO_NEW_WORKER.fill(reason=why))
             self._stop_worker(successor)
             self._retiring, self._successor = [], None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from events.errors import DamagedLog, EventapiError, LogNotChecked
@@ -38,6 +38,8 @@ class ChainCheck:
         self._hash = upto.hash
         self._on_damage = on_damage
         self._last = START
+        self.on_checked: Callable[[Record, Sequence[bytes]], None] = lambda *_: None
+        """Callback for checked lines and the last of them, in log order, each line once."""
         self._done = asyncio.Event()
         if not upto.position:
             self._done.set()
@@ -89,8 +91,9 @@ class ChainCheck:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        async for last in follow_chain(self._log, self._last, self.upto):
-            self._last = last
+        async for last, lines in follow_chain(self._log, self._last, self.upto):
+            self.on_checked(last, lines)
+            self._last = last  # Only now: if the callback raises, the lines are read again.
         if self._last.hash != self._hash:
             raise DamagedLog(
                 "the lines up to here are not those of the snapshot",

@@ -4,17 +4,22 @@ A tile has 256 hashes of one level (C2SP tlog-tiles). Hashes of leaves are compu
 request, and the tiles used last are cached, because lines may be long and any client may request
 proofs. The tree of a million lines takes 4,000 hashes and at most 8 MiB of cached leaves, and no
 file that could be wrong.
+
+A line may be damaged after it was written or checked, and a signature cannot be taken back. So a line
+becomes a leaf only if the same bytes continue the hash chain, and the leaves of a tile that are read
+again must have the root that the tree has.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from events.codec import check_links
+from events.errors import DamagedLog
+from events.log.check import follow_chain
 from events.log.port import EventLog
-from events.record import Record
+from events.record import START, Record
 from events.transparency.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -42,6 +47,8 @@ class Tree:
         self.require_checked: Callable[[], None] = lambda: None
         """Raises `LogNotChecked` while the chain of the lines is not checked yet."""
         self._log = log
+        self._last = START
+        """Position and hash of the last line in the tree."""
         self._max_cached_tiles = max_cached_tiles
         self._levels: list[list[bytes]] = []
         """The roots of the complete tiles of each level."""
@@ -65,11 +72,21 @@ class Tree:
         self.require_checked()
         if self._log.position > self.size:
             async with self._growing:
-                async for lines in self._log.read(self.size):
-                    self._add(map(leaf_hash, lines))
+                async for last, lines in follow_chain(self._log, self._last, self._log.position):
+                    self.extend(last, lines)
         return self.size
 
-    def _add(self, leaves: Iterable[bytes]) -> None:
+    def extend(self, last: Record, lines: Sequence[bytes]) -> None:
+        """Add lines whose chain was checked up to the last of them, ``last``.
+
+        Raises `ValueError` if they do not follow the last line in the tree.
+        """
+        if last.position != self.size + len(lines):
+            raise ValueError(f"{last.position} is not {len(lines)} lines after {self.size}")
+        self._add([leaf_hash(line) for line in lines])
+        self._last = last
+
+    def _add(self, leaves: Sequence[bytes]) -> None:
         self._rest.extend(leaves)
         while len(self._rest) >= TILE:
             digest, self._rest = root_of(self._rest[:TILE]), self._rest[TILE:]
@@ -141,8 +158,15 @@ class Tree:
         return self._tiles[number]
 
     async def _read_tile(self, number: int) -> bytes:
-        runs = self._log.read(number * TILE, (number + 1) * TILE)
-        return b"".join([leaf_hash(line) async for run in runs for line in run])
+        start, end = number * TILE, (number + 1) * TILE
+        leaves = [leaf_hash(line) async for run in self._log.read(start, end) for line in run]
+        if root_of(leaves) != self._levels[0][number]:
+            raise DamagedLog(
+                f"the lines up to {end:,} are not those that are in the tree",
+                position=start + 1,
+                offset=0,
+            )
+        return b"".join(leaves)
 
 
 class ContinuedTree(Tree):
@@ -162,12 +186,9 @@ class ContinuedTree(Tree):
     def size(self) -> int:
         return self._all.size
 
-    async def grow(self) -> int:
-        async for lines in self._log.read(self.size):
-            self._last = check_links(lines, self._last)
-            for line in lines:
-                self._all.add(leaf_hash(line))
-        return self.size
+    def _add(self, leaves: Sequence[bytes]) -> None:
+        for leaf in leaves:
+            self._all.add(leaf)
 
     async def root(self, size: int) -> bytes:
         """The root of the first ``size`` leaves.

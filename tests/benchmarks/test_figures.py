@@ -12,6 +12,7 @@ from benchmarks.plot import panels
 from benchmarks.results import (
     Growth,
     Http,
+    Kinds,
     Measured,
     Results,
     Rounds,
@@ -177,3 +178,12 @@ def test_script_of_the_load_generator_has_every_request() -> None:
     text = script(CREATE.requests(STATELESS_TARGET), "a.token")
     assert 'wrk.format("POST", "/items", nil, "{\\"title\\"' in text
     assert 'Bearer a.token"' in text
+
+
+def test_page_has_a_section_of_declared_kinds_once_they_are_measured(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    page.write(Results(growth=growth()), path, tmp_path / "growth.svg")
+    assert "declared kinds" not in path.read_text()
+    kinds = Kinds(CONTEXT, sizes=growth().sizes)
+    page.write(Results(growth=growth(), kinds=kinds), path, tmp_path / "growth.svg")
+    assert path.read_text().count("## Growth of declared kinds") == 1

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from eventapi.bootstrap.process import DAMAGED
+from eventapi.cli.failures import Misuse
 from eventapi.cli.serve import OPEN_FILES
 from eventapi.configuration.setting import PREFIX
 from tests.deployment.balancer import DEPLOY
@@ -23,6 +25,7 @@ from tests.end_to_end.server import ROOT, START_SECONDS, STOP_SECONDS, Server, b
 from tests.end_to_end.strace import needs_strace
 
 UNITS = DEPLOY / "systemd"
+UNIT = "eventapi@.service"
 SERVICES = ["eventapi@8001.service", "eventapi-drain.service"]
 
 pytestmark = pytest.mark.skipif(
@@ -50,6 +53,13 @@ def analyze(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_units_are_valid(units: Path) -> None:
     found = analyze(units, "verify", *(f"./{name}" for name in (*SERVICES, "eventapi.target")))
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_unit_is_not_restarted_after_misuse_or_damage_of_the_log() -> None:
+    """It would fold the log up to the damage again and again."""
+    found = re.search(r"^RestartPreventExitStatus=(.*)$", (UNITS / UNIT).read_text(), re.MULTILINE)
+    assert found is not None
+    assert set(found[1].split()) == {str(Misuse.exit_code), str(DAMAGED)}
 
 
 @pytest.mark.parametrize("log", ["database", "file"])

@@ -19,6 +19,8 @@ from eventapi.testing.items import ITEMS
 from eventapi.testing.sample_log import Written, write
 from events.log.memory import MemoryLog
 from events.sealing import Keyring
+from events.transparency.merkle import leaf_hash, root_of
+from events.transparency.signed_note import Note, TreeHead
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from tests.eventapi.http.client import Api, assert_problem, quiet_settings
@@ -206,6 +208,42 @@ def test_nothing_is_signed_or_proved_before_the_log_is_checked(
         assert (caplog.messages, api.log.position) == ([], before)
         open_gate(api, log)
         assert auditor.get(path).status_code == 200
+
+
+def test_the_lines_that_are_signed_are_those_that_were_checked(
+    written: Written, log: GatedLog, snapshots: Snapshots
+) -> None:
+    """A second read for the tree could find other bytes than the check."""
+    with server(written, log, snapshots) as api:
+        api.run(let_others_run())
+        log.flip(1)
+        open_gate(api, log)
+        signed = api.request("GET", "/log/checkpoint")
+    head = TreeHead.parse(Note.parse(signed.text))
+    assert head.root == root_of([*map(leaf_hash, written.lines)])
+
+
+@pytest.mark.parametrize("verify", ["background", "before"])
+def test_nothing_is_signed_over_a_line_that_was_damaged_after_it_was_written(
+    written: Written,
+    log: GatedLog,
+    snapshots: Snapshots,
+    verify: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log.gate.set()
+    with server(written, log, snapshots, verify) as api:
+        open_gate(api, log)
+        api.register("ben")
+        log.flip(log.position)
+        for path in ("checkpoint", f"tile/0/000.p/{log.position}"):
+            caplog.clear()
+            assert_problem(api.request("GET", f"/log/{path}"), 503, "log-unavailable")
+            assert f"damaged at position {log.position}" in caplog.text
+        log.flip(log.position)
+        signed = api.request("GET", "/log/checkpoint")
+    head = TreeHead.parse(Note.parse(signed.text))
+    assert head.root == root_of([*map(leaf_hash, log._lines)])
 
 
 def test_damage_below_the_snapshot_stops_writes_and_ends_the_process(

@@ -78,11 +78,14 @@ def test_a_server_that_is_started_again_refuses_before_it_serves(damaged: Path) 
 
 @pytest.mark.long
 def test_a_server_of_several_workers_ends_as_well(damaged: Path) -> None:
-    """One finds the damage and removes the snapshots; then no other can start."""
+    """A replacement would fold the whole log, and other workers would write meanwhile."""
     ended = serve(damaged, "--workers", "2")
-    assert ended.code == COULD_NOT_RUN
+    assert ended.code == DAMAGED
     assert DAMAGE in ended.err
     assert "found after the start, which used the snapshot at 11" in ended.err
+    assert "another takes its place" not in ended.err
+    assert "Traceback" not in ended.err
+    assert snapshots(damaged) == []
 
 
 def test_with_before_the_damage_is_found_before_the_server_serves(damaged: Path) -> None:

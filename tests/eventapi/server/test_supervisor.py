@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import uvicorn
 
-from eventapi.server.supervisor import Worker
+from eventapi.bootstrap.process import DAMAGED, FENCED
+from eventapi.server.supervisor import Supervisor, Worker
 from tests.end_to_end.server import Command, Server, is_running
 
 SECONDS = 30.0
@@ -82,6 +83,108 @@ def test_the_end_of_a_worker_is_reported_with_its_signal_or_exit_code(
     worker.process.start()
     worker.process.join()
     assert worker.end() == outcome
+
+
+class FakeWorker(Worker):
+    """A worker without a process, which has ended if it has an exit code."""
+
+    exitcode: int | None = None
+    pid = 1
+
+    def __init__(
+        self, exitcode: int | None = None, while_polled: Callable[[], None] = lambda: None
+    ) -> None:
+        self.exitcode = exitcode
+        self._while_polled = while_polled
+
+    def is_alive(self, timeout: float = 0) -> bool:
+        is_alive = self.exitcode is None
+        self._while_polled()
+        return is_alive
+
+    def is_ready(self, timeout: float = 0) -> bool:
+        return self.exitcode is None
+
+    def end(self) -> str:
+        return f"ended with code {self.exitcode}"
+
+    def die_of_damage(self) -> None:
+        self.exitcode = DAMAGED
+
+    def do_nothing(self) -> None:
+        pass
+
+    kill = join = terminate = do_nothing
+
+
+class FakeSupervisor(Supervisor):
+    """A supervisor that counts the workers that it starts."""
+
+    def __init__(self, *workers: FakeWorker) -> None:
+        super().__init__(uvicorn.Config("nothing", workers=len(workers)), [], lambda: None)
+        self.processes = list(workers)
+        self.started = 0
+
+    def _start_worker(self, *, reports: bool = True) -> Worker:
+        self.started += 1
+        return FakeWorker()
+
+    @property
+    def outcome(self) -> tuple[bool, bool, int]:
+        """Whether damage was found, whether all workers stop, and how many were started."""
+        return self.found_damage, self.should_exit.is_set(), self.started
+
+
+@pytest.fixture
+def signal_handlers() -> Iterator[None]:
+    """Restore the signal handlers that a supervisor replaces."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+    before = {number: signal.getsignal(number) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+def test_damage_found_by_a_worker_ends_all() -> None:
+    supervisor = FakeSupervisor(FakeWorker(), FakeWorker(DAMAGED))
+    supervisor.keep_subprocess_alive()
+    assert supervisor.outcome == (True, True, 0)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+def test_a_worker_that_ended_otherwise_is_replaced() -> None:
+    supervisor = FakeSupervisor(FakeWorker(), FakeWorker(FENCED))
+    supervisor.keep_subprocess_alive()
+    assert supervisor.outcome == (False, False, 1)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+def test_damage_found_while_another_worker_is_polled_ends_all() -> None:
+    finder = FakeWorker()
+    supervisor = FakeSupervisor(FakeWorker(while_polled=finder.die_of_damage), finder)
+    supervisor.keep_subprocess_alive()
+    assert supervisor.outcome == (True, True, 0)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+def test_damage_found_by_the_successor_in_a_rolling_restart_ends_all() -> None:
+    successor = FakeWorker()
+    worker = FakeWorker(while_polled=successor.die_of_damage)
+    supervisor = FakeSupervisor(worker)
+    supervisor._retiring, supervisor._successor = [worker], successor
+    supervisor.keep_subprocess_alive()
+    assert supervisor.outcome == (True, True, 0)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+def test_damage_found_by_a_worker_that_was_asked_to_stop_ends_all() -> None:
+    supervisor = FakeSupervisor(FakeWorker())
+    supervisor._stopping = [FakeWorker(DAMAGED)]
+    supervisor.keep_subprocess_alive()
+    assert supervisor.outcome == (True, True, 0)
 
 
 @pytest.mark.long

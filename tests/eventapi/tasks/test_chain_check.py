@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -16,7 +16,9 @@ from events.errors import DamagedLog, LogNotChecked, LogUnavailable, MissingEven
 from events.log.check import LINES_PER_TURN
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
-from events.record import START
+from events.record import START, Record
+from events.transparency.merkle import leaf_hash, root_of
+from events.transparency.tree import Tree
 
 ITEMS = 3 * LINES_PER_TURN
 POSITION = 1 + ITEMS
@@ -28,11 +30,13 @@ def written() -> Written:
 
 
 class Watched(ChainCheck):
-    """A check that notes the damage that it reports."""
+    """A check that notes the damage that it reports, and the lines that it has checked."""
 
     def __init__(self, log: EventLog, written: Written, upto: int = POSITION) -> None:
         self.damages: list[DamagedLog] = []
         super().__init__(log, written.records[upto - 1], self.damages.append)
+        self.lines: list[bytes] = []
+        self.on_checked = lambda _, lines: self.lines.extend(lines)
 
 
 def with_flipped_bit(written: Written, position: int) -> MemoryLog:
@@ -53,6 +57,7 @@ async def test_a_check_of_an_intact_log_ends_done(written: Written) -> None:
     assert (check.is_done, check.position, check.damages) == (True, POSITION, [])
     check.require_done()
     await check.wait()
+    assert check.lines == written.lines
 
 
 async def test_a_check_of_nothing_is_done_at_once(written: Written) -> None:
@@ -75,6 +80,8 @@ async def test_a_flipped_bit_is_reported_once_and_the_check_is_never_done(
     check = Watched(with_flipped_bit(written, position), written)
     await check.run()
     assert [damage.position for damage in check.damages] == [position]
+    assert check.lines == written.lines[: check.position]
+    assert check.position < position
     assert not check.is_done
     with pytest.raises(LogNotChecked):
         check.require_done()
@@ -112,6 +119,25 @@ async def test_other_tasks_run_between_a_few_lines(written: Written) -> None:
     assert seen[:3] == [LINES_PER_TURN, 2 * LINES_PER_TURN, 3 * LINES_PER_TURN]
 
 
+async def test_lines_that_the_callback_did_not_take_are_checked_again(written: Written) -> None:
+    """The task starts again after an error such as a lack of memory."""
+    check, tree = Watched(written.log, written), Tree(written.log)
+    failures = [MemoryError()]
+
+    def extend(last: Record, lines: Sequence[bytes]) -> None:
+        if last.position > LINES_PER_TURN and failures:
+            raise failures.pop()
+        tree.extend(last, lines)
+
+    check.on_checked = extend
+    with pytest.raises(MemoryError):
+        await check.run()
+    assert (check.position, check.is_done) == (LINES_PER_TURN, False)
+    await check.run()
+    assert await tree.grow() == POSITION
+    assert await tree.root(POSITION) == root_of([*map(leaf_hash, written.lines)])
+
+
 class OnceGarbled(MemoryLog):
     """A log of which one read returns other bytes, or too few lines."""
 
@@ -139,6 +165,7 @@ async def test_a_read_that_went_wrong_once_is_no_damage(
     check = Watched(log, written)
     await check.run()
     assert (check.is_done, check.damages, caplog.records) == (True, [], [])
+    assert check.lines == written.lines
     assert not log.is_garbled
 
 
@@ -163,5 +190,6 @@ async def test_a_log_that_cannot_be_read_is_read_again_from_where_it_failed(
     check = Watched(Unreadable(written.lines, written.log.head), written)
     await check.run()
     assert (check.is_done, check.position, check.damages) == (True, POSITION, [])
+    assert check.lines == written.lines
     (record,) = caplog.records  # Said once.
     assert "cannot be checked yet" in record.getMessage()

@@ -10,7 +10,7 @@ import pytest
 from events.database.connection import Database
 from events.database.tables import EVENTS
 from events.errors import DamagedLog
-from events.log.check import LINES_PER_TURN, ends_at, follow_chain
+from events.log.check import BYTES_PER_TURN, LINES_PER_TURN, ends_at, follow_chain
 from events.log.file import closed
 from events.log.file.paths import segments_path
 from events.log.memory import MemoryLog
@@ -18,6 +18,7 @@ from events.log.port import EventLog, Head
 from events.record import START, Record
 from tests.events.log_helpers import append, file_bytes, overwrite
 from tests.events.stores import KINDS, Files, Rows, Store, new_store
+from tests.events.transparency.test_tree import chained
 
 EVENTS_IN_LOG = 5 * LINES_PER_TURN
 FLIPPED = 3
@@ -77,7 +78,7 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path, cleanup: AsyncExi
 
 
 async def checked(log: EventLog, last: Record = START, upto: int = EVENTS_IN_LOG) -> list[Record]:
-    return [record async for record in follow_chain(log, last, upto)]
+    return [record async for record, _ in follow_chain(log, last, upto)]
 
 
 async def test_an_intact_chain_is_followed_to_its_end(case: Case) -> None:
@@ -93,6 +94,19 @@ async def test_a_chain_is_followed_up_to_a_position_and_on_from_there(case: Case
     half = (await checked(log, upto=100))[-1]
     assert half.position == 100
     assert (await checked(log, half))[-1] == (await checked(log))[-1]
+
+
+@pytest.mark.parametrize("length", [1, 4_000, 5_000, 65_000, BYTES_PER_TURN, 2 * BYTES_PER_TURN])
+async def test_a_turn_is_bounded_in_lines_and_in_bytes(length: int) -> None:
+    """Long lines would otherwise delay requests by tens of milliseconds."""
+    lines = list(chained([b"x" * length] * (2 * LINES_PER_TURN + 1)))
+    log = MemoryLog(lines, Head(len(lines)))
+    turns = [turn async for _, turn in follow_chain(log, START, len(lines))]
+    assert [line for turn in turns for line in turn] == lines
+    assert all(0 < len(turn) <= LINES_PER_TURN for turn in turns)
+    assert all(len(turn) == 1 or sum(map(len, turn)) <= BYTES_PER_TURN for turn in turns)
+    most = max(1, min(LINES_PER_TURN, BYTES_PER_TURN // len(lines[0])))
+    assert [len(turn) for turn in turns[:-1]] == [most] * (len(turns) - 1)
 
 
 @pytest.mark.parametrize("position", [1, 2, 100, EVENTS_IN_LOG])

@@ -14,14 +14,14 @@ import pytest
 
 from events.errors import ConfigurationError, Invalid, NotFound, SigningSuspended
 from events.transparency.checkpoints import Checkpoints
-from events.transparency.merkle import is_consistent, leaf_hash, root_of
+from events.transparency.merkle import is_consistent, root_of
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing import file as signing_file
 from events.transparency.signing import register
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
 from events.transparency.tree import Tree
-from tests.events.transparency.test_tree import LongLog
+from tests.events.transparency.test_tree import LONGEST, LongLog
 
 WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
 
@@ -69,7 +69,7 @@ def test_only_a_log_that_has_grown_is_signed_again(folder: Path) -> None:
     first = sign(folder, 3)
     assert sign(folder, 3) == first
     second = TreeHead.parse(sign(folder, 700))
-    assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(700)])
+    assert second.root == root_of(LONGEST[:700])
     proof = asyncio.run(checkpoints(folder, 700).consistency(3)).hashes
     assert is_consistent(3, 700, TreeHead.parse(first).root, second.root, proof)
 
@@ -121,7 +121,7 @@ def test_a_newer_checkpoint_of_another_machine_suspends_signing_until_confirmed(
 ) -> None:
     sign(folder, 3)
     signer = Signer.parse(file(folder, "key").read_text())
-    root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
+    root = root_of(LONGEST[:5])
     newer = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
     file(folder, "checkpoint").write_text(str(newer))
     assert_suspended(folder, 9, "was copied or restored to this place")

@@ -15,12 +15,12 @@ from events.database.connection import Database
 from events.database.tables import KEYS
 from events.errors import SigningSuspended
 from events.transparency.checkpoints import Checkpoints
-from events.transparency.merkle import leaf_hash, root_of
+from events.transparency.merkle import root_of
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.sql import SqlSigning
 from events.transparency.tree import Tree
 from tests.events.rows import Server, with_port
-from tests.events.transparency.test_tree import LongLog
+from tests.events.transparency.test_tree import LONGEST, LongLog
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.replication import Standby
 from tests.servers.serving import serving
@@ -66,7 +66,7 @@ async def test_all_instances_sign_with_one_key_and_continue_each_other(
     assert await sign(url, tmp_path / "2", 5) == first
     second = TreeHead.parse(await sign(url, tmp_path / "2", 300))
     assert second.origin == TreeHead.parse(first).origin
-    assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(300)])
+    assert second.root == root_of(LONGEST[:300])
     assert await sign(url, tmp_path / "1", 300) == await sign(url, tmp_path / "2", 300)
 
 
@@ -118,7 +118,7 @@ async def test_an_instance_that_has_seen_a_newer_checkpoint_refuses_an_older_dat
     await sign(url, tmp_path / "2", 9)
     note = await sign(url, tmp_path / "other", 9)
     signer = Signer.from_seed(await _seed(url), "eventapi/")
-    root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
+    root = root_of(LONGEST[:5])
     older = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
     await confirm(url, tmp_path / "fresh", 9, note)
     await _put_row_back(url, older)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from random import Random
 
 import pytest
 
 from eventapi.testing.given import created, registered
 from eventapi.testing.sample_log import write
+from events.codec import link, stated_hash
+from events.errors import DamagedLog
+from events.log.check import follow_chain
 from events.log.memory import MemoryLog
 from events.log.port import Head
+from events.record import GENESIS, START
 from events.transparency.merkle import (
     Frontier,
     is_consistent,
@@ -25,28 +29,50 @@ RUN = 1_000
 SIZES = [0, 1, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 70_000, 131_077]
 
 
+def chained(bodies: Iterable[bytes], previous: bytes = GENESIS) -> Iterator[bytes]:
+    """Lines with these bodies that continue a chain."""
+    for body in bodies:
+        previous = link(previous, body)
+        yield body + b',"hash":"%b"}' % previous.hex().encode()
+
+
+def numbered(start: int, end: int) -> list[bytes]:
+    """The bodies of the lines at these indexes."""
+    return [b"%d" % number for number in range(start, end)]
+
+
+LINES = list(chained(numbered(0, max(SIZES))))
+LONGEST = list(map(leaf_hash, LINES))
+
+
 class LongLog(MemoryLog):
-    """A log whose lines are numbers; it is read in runs."""
+    """A log whose lines are numbers and hashes; it is read in runs."""
 
     def __init__(self, size: int) -> None:
-        super().__init__([b"%d" % number for number in range(size)], Head(size))
+        super().__init__(LINES[:size], Head(size))
 
     def extend(self, size: int) -> None:
         """Append lines up to a size."""
-        self._lines += [b"%d" % number for number in range(len(self._lines), size)]
+        previous = stated_hash(self._lines[-1]) if self._lines else GENESIS
+        self._lines += chained(numbered(len(self._lines), size), previous)
         self.head = Head(size)
 
-    def replace(self, index: int, line: bytes) -> None:
-        """Replace a line, as an attacker would."""
-        self._lines[index] = line
+    def replace(self, index: int, body: bytes) -> None:
+        """Replace a line and the hashes from there on, as an attacker would."""
+        previous = stated_hash(self._lines[index - 1]) if index else GENESIS
+        bodies = [body, *numbered(index + 1, len(self._lines))]
+        self._lines[index:] = chained(bodies, previous)
+
+    def flip(self, index: int) -> None:
+        """Flip a bit of a line, as a disk would."""
+        line = bytearray(self._lines[index])
+        line[0] ^= 1
+        self._lines[index] = bytes(line)
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
         async for lines in super().read(after, upto):
             for start in range(0, len(lines), RUN):
                 yield lines[start : start + RUN]
-
-
-LONGEST = [leaf_hash(b"%d" % number) for number in range(max(SIZES))]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -122,6 +148,62 @@ async def test_only_the_tiles_used_last_are_cached() -> None:
         wanted = LONGEST[number * TILE : (number + 1) * TILE]
         assert await tree.tile(0, number, TILE) == wanted
         assert log.reads == reads
+
+
+@pytest.mark.parametrize("index", [0, 299, 300, 512])
+async def test_a_tree_grows_only_from_lines_that_continue_the_chain(index: int) -> None:
+    """A line may be damaged after the log was checked, and no signature may cover it."""
+    log = LongLog(513)
+    log.flip(index)
+    tree = Tree(log)
+    with pytest.raises(DamagedLog) as damage:
+        await tree.grow()
+    assert damage.value.position == index + 1
+    assert tree.size <= index
+    log.flip(index)
+    assert await tree.grow() == 513
+    assert await tree.root(513) == root_of(LONGEST[:513])
+
+
+async def test_a_tree_that_the_check_began_continues_its_chain() -> None:
+    log = LongLog(513)
+    runs = [run async for run in follow_chain(log, START, 200)]
+    tree = Tree(log)
+    for last, lines in runs:
+        tree.extend(last, lines)
+    log.flip(249)
+    with pytest.raises(DamagedLog) as damage:
+        await tree.grow()
+    assert damage.value.position == 250
+
+
+async def test_lines_that_do_not_follow_the_tree_are_refused() -> None:
+    """A line that was left out would be left out of what is signed."""
+    first, second, *_ = [run async for run in follow_chain(LongLog(300), START, 300)]
+    tree = Tree(LongLog(300))
+    with pytest.raises(ValueError, match=r"^128 is not 64 lines after 0$"):
+        tree.extend(*second)
+    tree.extend(*first)
+    with pytest.raises(ValueError, match="after 64"):
+        tree.extend(*first)
+    assert await tree.grow() == 300
+    assert await tree.root(300) == root_of(LONGEST[:300])
+
+
+async def test_a_tile_that_is_read_again_has_the_lines_of_the_tree() -> None:
+    """Clients keep a tile for a year, so one of damaged lines may not be served."""
+    log = LongLog(3 * TILE)
+    tree = Tree(log)
+    await tree.grow()
+    log.flip(TILE + 7)
+    assert await tree.tile(0, 0, TILE) == LONGEST[:TILE]
+    for _ in range(2):  # It is not cached either.
+        with pytest.raises(DamagedLog, match="position 257"):
+            await tree.tile(0, 1, TILE)
+    with pytest.raises(DamagedLog):
+        await tree.inclusion(TILE, 3 * TILE)
+    log.flip(TILE + 7)
+    assert await tree.tile(0, 1, TILE) == LONGEST[TILE : 2 * TILE]
 
 
 async def test_a_continued_tree_has_the_roots_of_shorter_ones_too() -> None:
