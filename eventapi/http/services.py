@@ -14,6 +14,7 @@ from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.followers.runner import Runner
 from eventapi.http.encoded_resources import EncodedResources
 from eventapi.http.middleware.rate_limit import RateLimiter
+from eventapi.http.routes.listing_pages import Pages
 from eventapi.http.routes.search import CasefoldedTexts
 from eventapi.journal.journal import Journal
 from eventapi.queries.history import History
@@ -63,5 +64,6 @@ class Services(msgspec.Struct, frozen=True):
     mail: Runner | None = None
     witnesses: WitnessTasks | None = None
     orders: Orders = msgspec.field(default_factory=Orders)
+    pages: Pages = msgspec.field(default_factory=Pages)
     encoded: EncodedResources = msgspec.field(default_factory=EncodedResources)
     casefolded_texts: CasefoldedTexts = msgspec.field(default_factory=CasefoldedTexts)

@@ -36,6 +36,11 @@ class Listing(msgspec.Struct, frozen=True):
     count: bool = False
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the list has no pages, as in version 1 without a limit."""
+        return self.shape.version.lists_all and "limit" not in self.texts
+
+    @property
     def is_filtered(self) -> bool:
         """Whether resources are left out."""
         return bool(self.selection.filters or self.q)
