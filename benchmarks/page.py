@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import goals, report
+from benchmarks.features import BASES, PEER
 from benchmarks.log import ROWS
 from benchmarks.machine import Context, command_line
 from benchmarks.plot import draw
@@ -46,6 +47,14 @@ SQL peers query the token's user and the item, and commit each change separately
 the bare ones log every request. A measurement with a failed request is void, and listed. The
 servers:"""
 
+FEATURES = """\
+Each feature beside the plain request that it is compared with, over 32 connections: `x CPU` is the
+ratio of their CPU time a request, that of PostgreSQL included. `peer-postgresql` does the same with
+FastAPI and SQLAlchemy; `-` means that it has no such feature. Nothing changes between the lists, so
+eventapi sends one page again and again from its cache, unless each request has another filter. The
+figures of a batch are those of one of its hundred items. The read model counts items, and the webhook
+gets every event. Logins are sent one after the other; the one with TOTP is two requests."""
+
 LOG = """\
 Without HTTP: 64 producers in one process, each of which waits until its event is durable. The server
 that a writer needs is on the other core; all data is on the same disk."""
@@ -69,6 +78,9 @@ def paragraphs(results: Results) -> Iterator[str]:
     yield HTTP
     yield "\n".join(f"- `{rung.name}`: {rung.about}." for rung in RUNGS)
     yield from figures(results.http, report.http)
+    yield "## What each feature costs"
+    yield FEATURES
+    yield from figures(results.features, lambda part: [report.features(part, BASES, PEER)])
     yield "## The log alone"
     yield LOG
     yield "\n".join(f"- `{name}`: {row.about}." for name, row in ROWS.items())

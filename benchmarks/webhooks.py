@@ -45,10 +45,12 @@ def dead() -> Iterator[int]:
     yield free_port()
 
 
-class _SlowHandler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
+    seconds = 0.0
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        time.sleep(SLOW_SECONDS)
+        time.sleep(self.seconds)
         self.send_response(204)
         self.end_headers()
 
@@ -57,19 +59,20 @@ class _SlowHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def slow() -> Iterator[int]:
-    """A receiver that answers late."""
-    with ThreadingHTTPServer((HOST, 0), _SlowHandler) as receiver:
-        thread = threading.Thread(target=receiver.serve_forever)
+def receiver(seconds: float = SLOW_SECONDS) -> Iterator[int]:
+    """A receiver that answers after some time."""
+    handler = type("Handler", (_Handler,), {"seconds": seconds})
+    with ThreadingHTTPServer((HOST, 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield receiver.server_port
+            yield server.server_port
         finally:
-            receiver.shutdown()
+            server.shutdown()
             thread.join()
 
 
-RECEIVERS = {"none": no_receiver, "dead": dead, "slow": slow}
+RECEIVERS = {"none": no_receiver, "dead": dead, "slow": receiver}
 
 
 def create_webhook(client: Client, target: Target, data: Path, port: int) -> None:
