@@ -43,9 +43,9 @@ shared pages counted once. Every server starts each round with the same few user
 every request, except those to the bare servers, carries a token that is verified. Over 1 and 128
 connections, and for logins, only the first round and every third after it are measured. eventapi
 keeps users and items in memory and commits all writes that arrived in the meantime as one batch; the
-SQL peers query the token's user and the item, and commit each change separately. All servers except
-the bare ones log every request. A measurement with a failed request is void, and listed. The
-servers:"""
+SQL peers query the token's user and the item, and commit each change separately. The list is the same
+in every request, so eventapi sends it from its cache of pages. All servers except the bare ones log
+every request. A measurement with a failed request is void, and listed. The servers:"""
 
 FEATURES = """\
 Each feature beside the plain request that it is compared with, over 32 connections: `x CPU` is the
