@@ -76,9 +76,9 @@ class State:
 
     @cached_property
     def _apply(self) -> dict[type[Event], Callable[[Record, Any], Changed]]:
-        """What each event about no resource changes.
+        """Handlers by type of event; `Collections` applies those about resources.
 
-        It is made on first use, because most staged copies are only used for resources.
+        The table is made on first use, because most staged copies are only used for resources.
         """
         users, sessions, keys = self.users, self.sessions, self.keys
         second_factors, webhooks = self.second_factors, self.webhooks

@@ -86,8 +86,8 @@ class Rows(Generic[T]):
 class Orders(ValidatedCache[OrderName, Sequence[int]]):
     """The numbers of the resources in each cached order."""
 
-    def __init__(self, most_rows: int = _CACHED_ROWS) -> None:
-        super().__init__(most_rows)
+    def __init__(self, max_rows: int = _CACHED_ROWS) -> None:
+        super().__init__(max_rows)
 
 
 async def sorted_entities(entities: Sequence[T], key: Callable[[T], Any]) -> list[T]:

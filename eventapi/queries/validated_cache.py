@@ -16,9 +16,9 @@ class ValidatedCache(Generic[K, V]):
     A validator identifies the state that a value was computed from, as an ETag does.
     """
 
-    def __init__(self, most: int) -> None:
-        """``most`` is the largest sum of all sizes."""
-        self._most = most
+    def __init__(self, max_size: int) -> None:
+        """``max_size`` bounds the sum of all sizes."""
+        self._max_size = max_size
         self._size = 0
         self._entries: OrderedDict[K, tuple[object, V, int]] = OrderedDict()
 
@@ -36,11 +36,11 @@ class ValidatedCache(Generic[K, V]):
     def add(self, key: K, validator: object, value: V, size: int) -> None:
         """Keep a value, unless it is larger than the whole cache."""
         self._drop(key)
-        if size > self._most:
+        if size > self._max_size:
             return
         self._entries[key] = (validator, value, size)
         self._size += size
-        while self._size > self._most:
+        while self._size > self._max_size:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: K) -> None:
