@@ -23,6 +23,7 @@ from eventapi.app import create_app
 from eventapi.bootstrap.storage import Overrides
 from eventapi.commands.resources import Create
 from eventapi.configuration.settings import Settings
+from eventapi.http.caches import Caches
 from eventapi.http.routes.listing_pages import Pages
 from eventapi.resources import Clear, Resource
 from eventapi.resources.registry import Registry
@@ -124,7 +125,7 @@ async def measure(rows: int, rounds: int) -> None:
     )
     app = create_app(settings, Overrides(log=MemoryLog(), vault=MemoryVault(), registry=registry))
     async with app.lifespan():
-        app.started = msgspec.structs.replace(app.services, pages=Pages(0))
+        app.started = msgspec.structs.replace(app.services, caches=Caches(Pages(0)))
         few = await new_client(app, registry, "few", FEW)
         many = await new_client(app, registry, "many", rows)
         gc.collect()

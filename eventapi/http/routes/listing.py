@@ -14,7 +14,7 @@ from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
 from eventapi.http.routes.allowed import allowed_in
 from eventapi.http.routes.listing_pages import Page, PageKey
-from eventapi.http.routes.listing_parsing import Listing, parse_listing
+from eventapi.http.routes.listing_parsing import Listing
 from eventapi.http.routes.listing_past import PastList
 from eventapi.http.routes.selecting import owner_names, selected
 from eventapi.http.schemas.resources import Shape
@@ -32,14 +32,14 @@ _PER_TURN = 1_000
 
 async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
     """The resources that the caller may read and that a query selects."""
-    listing = parse_listing(shape, request.scope["query_string"])
+    listing = request.caches.parse_listing(shape, request.scope["query_string"])
     page = await _cached_page(request, listing)
     if isinstance(page, Response):
         return page
     headers = [JSON, allowed_in(request, shape.resource)]
     following = None
-    if page.last is not None:
-        following = _following(request, listing, page.last)
+    if page.cursor is not None:
+        following = _following(request, listing, page.cursor)
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
     rows = page.rows
     content = shape.page(rows, following, page.count) if shape.version.has_pages else rows
@@ -49,28 +49,28 @@ async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
 async def _cached_page(request: ApiRequest, listing: Listing) -> Page | StreamingResponse:
     """The page of a list, from the cache if nothing on it has changed.
 
-    A page depends on the query and on the rows of one owner, or of all, because no row of an owner
-    changes without an event, and the validator has the position of the last one.
+    A page depends on the query and on the rows of one owner, or of all, and the validator is the
+    position of the last event of these. That is read before the rows, so a page whose rows change
+    while it is made is never found. Pages of the past are not cached, because their rows are chosen
+    only after a wait: by then, those of another owner may be shared with the caller.
     """
     reader, shape = request.reader, listing.shape
     owner = access.owner_of_all(shape.resource, reader.state, reader.user)
     if owner is None or listing.as_of is not None:
-        return await _page(request, listing)
+        return await _read_page(request, listing)
     table = reader.state[shape.resource.collection]
-    key, pages = PageKey(shape, owner, request.scope["query_string"]), request.services.pages
+    key, pages = PageKey(shape, owner, request.scope["query_string"]), request.caches.pages
     validator = table.validator(owner)
-    page = pages.find(key, validator)
-    if page is None:
-        found = await _page(request, listing)
-        # Other requests ran in between, and may have changed a row.
-        if isinstance(found, Response) or table.validator(owner) != validator:
-            return found
-        page = found
+    found = pages.find(key, validator)
+    if found is not None:
+        return found
+    page = await _read_page(request, listing)
+    if isinstance(page, Page):
         pages.keep(key, validator, page)
     return page
 
 
-async def _page(request: ApiRequest, listing: Listing) -> Page | StreamingResponse:
+async def _read_page(request: ApiRequest, listing: Listing) -> Page | StreamingResponse:
     """The page of a list, not from the cache.
 
     A list of version 1 without a limit is one page; a long one is streamed.
@@ -78,18 +78,20 @@ async def _page(request: ApiRequest, listing: Listing) -> Page | StreamingRespon
     past = await _past(request, listing)
     if listing.is_whole:
         return await _all(request, listing, past)
-    found, count = await (_present(request, listing) if past is None else past.page())
+    found, count = await (_current_page(request, listing) if past is None else past.page())
     page, more = found[: listing.limit], len(found) > listing.limit
-    last = page[-1] if more else None
+    cursor = listing.selection.cursor(page[-1], owner_names(request)) if more else None
     if past is not None:
         page = await past.whole(page)
-    return Page(_rows(request, listing, page), last, count)
+    return Page(_rows(request, listing, page), cursor, count)
 
 
-async def _present(request: ApiRequest, listing: Listing) -> tuple[list[Entity], int | UnsetType]:
+async def _current_page(
+    request: ApiRequest, listing: Listing
+) -> tuple[list[Entity], int | UnsetType]:
     """The resources of a page and the next one; and how many there are on all pages."""
     most = listing.limit + 1
-    rows = await _present_rows(request, listing)
+    rows = await _current_rows(request, listing)
     key = listing.selection.key(owner_names(request))
     start = 0 if listing.behind is None else rows.behind(listing.behind, key)
     if not listing.is_filtered:
@@ -152,7 +154,7 @@ def _slices(request: ApiRequest, listing: Listing) -> AsyncGenerator[list[Entity
     return _filtered_slices(request, listing, entities)
 
 
-async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
+async def _current_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     """All resources that the caller may read, in the list's order."""
     reader, resource, selection = request.reader, listing.shape.resource, listing.selection
     table = reader.state[resource.collection]
@@ -201,14 +203,13 @@ def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> Raw:
     """The JSON array of some resources."""
     name, shape, fields = owner_names(request), listing.shape, listing.fields
     if fields is None:
-        return Raw(encode(request.services.encoded.of(shape, page, name)))
+        return Raw(encode(request.caches.encoded.of(shape, page, name)))
     rows = [shape.view_of(entity, name(entity.owner)) for entity in page]
     return Raw(encode([{field: getattr(row, field) for field in fields} for row in rows]))
 
 
-def _following(request: ApiRequest, listing: Listing, last: Entity) -> str:
+def _following(request: ApiRequest, listing: Listing, cursor: str) -> str:
     """The URL of the next page."""
-    cursor = listing.selection.cursor(last, owner_names(request))
     texts = {name: values[-1] for name, values in listing.texts.items()}
     head = {"limit": str(listing.limit), "after": cursor}
     if "sort" not in texts:

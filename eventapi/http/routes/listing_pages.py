@@ -9,13 +9,12 @@ from msgspec import UNSET, Raw, UnsetType
 
 from eventapi.http.schemas.resources import Shape
 from eventapi.queries.validated_cache import ValidatedCache
-from events.vocabulary.resources import Entity
 
 _CACHED_BYTES: Final = 16 * 1_048_576
 """Memory of all cached pages of a process."""
 
 _BYTES_PER_PAGE: Final = 1_000
-"""Memory of a page besides its rows and its query."""
+"""Memory of a page besides its texts."""
 
 
 class PageKey(msgspec.Struct, frozen=True):
@@ -29,21 +28,21 @@ class PageKey(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, frozen=True):
     """The rows of a page as a JSON array.
 
-    ``last`` is the last resource if there is another page; ``count`` counts those of all pages.
+    ``cursor`` is that of the next page, if any; ``count`` is the number of rows on all pages.
     """
 
     rows: Raw
-    last: Entity | None = None
+    cursor: str | None = None
     count: int | UnsetType = UNSET
 
 
 class Pages(ValidatedCache[PageKey, Page]):
     """The pages that were sent last, in bounded memory."""
 
-    def __init__(self, most_bytes: int = _CACHED_BYTES) -> None:
-        super().__init__(most_bytes)
+    def __init__(self, max_bytes: int = _CACHED_BYTES) -> None:
+        super().__init__(max_bytes)
 
     def keep(self, key: PageKey, validator: object, page: Page) -> None:
         """Add a page to the cache."""
-        size = len(memoryview(page.rows)) + len(key.query) + _BYTES_PER_PAGE
-        self.add(key, validator, page, size)
+        texts = (memoryview(page.rows), key.query, page.cursor or "")
+        self.add(key, validator, page, sum(map(len, texts)) + _BYTES_PER_PAGE)

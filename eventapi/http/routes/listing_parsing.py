@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -62,12 +61,8 @@ class Listing(msgspec.Struct, frozen=True):
         return numbers[0 if self.after is None else bisect_right(numbers, int(self.after)) :]
 
 
-@lru_cache(256)
 def parse_listing(shape: Shape, query_string: bytes) -> Listing:
-    """The list of a query; raises `Invalid` with every fault.
-
-    Cached, because clients send the same few queries, and to parse one takes as long as a read.
-    """
+    """The list of a query; raises `Invalid` with every fault."""
     texts = query_texts(query_string)
     if shape.version.is_replacement:
         query: Any = from_texts(texts, ListQueryV1, "query")
