@@ -34,8 +34,10 @@ from benchmarks.results import Features, Measured, keep, percentile, place
 from benchmarks.rung import EVENTAPI, UNLIMITED, Rung, find_rung, start_services
 from benchmarks.sample_data import Account
 from benchmarks.usage import cpu_seconds, memory, settle
-from benchmarks.webhooks import SETTINGS, create_webhook, receiver
+from benchmarks.webhooks import LOCAL_RECEIVERS, create_webhook, receiver, wait_for_deliveries
 from benchmarks.workload import (
+    FILTERS,
+    LIST_PATH,
     NEW_ITEM,
     READER,
     Request,
@@ -51,9 +53,6 @@ from tests.servers.service import Service
 
 CONNECTIONS: Final = 32
 LOGINS: Final = 10
-FILTERS: Final = 5_000
-"""Different filters in turn: more than any cache of pages holds."""
-
 BATCH: Final = 100
 STEP_SECONDS: Final = 30
 """The validity of a TOTP code (RFC 6238)."""
@@ -98,7 +97,7 @@ def _server(name: str, environment: Mapping[str, str]) -> Rung:
 
 RUNGS: Final = (
     _server("eventapi", {}),
-    _server("webhook", SETTINGS),
+    _server("webhook", LOCAL_RECEIVERS),
     _server("read model", {"EVENTAPI_RESOURCES": "benchmarks.features"}),
     find_rung(PEER),
 )
@@ -109,6 +108,15 @@ Requests = Callable[[Target], Sequence[Request]]
 def gets(*paths: str) -> Requests:
     """Return a cycle of GET requests."""
     return lambda _: [Request("GET", path) for path in paths]
+
+
+def lists(ours: str = "", theirs: str = "") -> Mapping[str, Requests]:
+    """Return lists with another filter each time, and with some more parameters."""
+    numbers = range(FILTERS)
+    return {
+        "eventapi": gets(*(f"/api/v2{LIST_PATH}&title.ne={number}{ours}" for number in numbers)),
+        PEER: gets(*(f"{LIST_PATH}&differs={number}{theirs}" for number in numbers)),
+    }
 
 
 def batch(path: str, body: object) -> Requests:
@@ -136,33 +144,14 @@ class Feature:
         return Workload(self.name, self.name, self.requests[server])
 
 
-_LIST: Final = "/api/v2/items?limit=100"
 _CREATES: Final = [{"method": "POST", "path": "/items", "body": NEW_ITEM}] * BATCH
 FEATURES: Final = (
     Feature("read", "", {"eventapi": read_one, PEER: read_one}),
     Feature("read, API key", "read", {"eventapi": read_one, PEER: read_one}, "key"),
-    Feature("list of 100", "", {"eventapi": gets(_LIST), PEER: gets("/items?limit=100")}),
-    Feature(
-        "list, one filter",
-        "list of 100",
-        {
-            "eventapi": gets(f"{_LIST}&title.contains=e"),
-            PEER: gets("/items?limit=100&contains=e"),
-        },
-    ),
-    Feature(
-        "list, another filter each time",
-        "list of 100",
-        {
-            "eventapi": gets(*(f"{_LIST}&title.ne={number}" for number in range(FILTERS))),
-            PEER: gets(*(f"/items?limit=100&differs={number}" for number in range(FILTERS))),
-        },
-    ),
-    Feature(
-        "list, sorted",
-        "list of 100",
-        {"eventapi": gets(f"{_LIST}&sort=-title"), PEER: gets("/items?limit=100&sort=-title")},
-    ),
+    Feature("list", "", {"eventapi": gets(f"/api/v2{LIST_PATH}"), PEER: gets(LIST_PATH)}),
+    Feature("list, filtered", "list", lists()),
+    Feature("list, filtered and sorted", "list, filtered", lists("&sort=-title", "&sort=-title")),
+    Feature("list, filtered and searched", "list, filtered", lists("&q=e", "&contains=e")),
     Feature("create", "", {"eventapi": create, PEER: create}, "writer"),
     Feature(
         "create, 100 in a batch, each",
@@ -237,7 +226,12 @@ def measure(bench: Bench, one: Running, feature: Feature) -> Measured:
     target, workload = one.callers[feature.caller], feature.workload(one.name)
     first = replace(workload, requests=lambda target: workload.requests(target)[:1])
     check_answers(one.client, first, target)
-    return bench.measure(one.server, workload, target, CONNECTIONS, one.database)
+
+    def finish() -> None:
+        if one.name == "webhook":
+            wait_for_deliveries(one.client, one.callers["reader"])
+
+    return bench.measure(one.server, workload, target, CONNECTIONS, one.database, finish=finish)
 
 
 def new_accounts(one: Running, number: int) -> None:
@@ -265,19 +259,23 @@ def log_in_with_code(one: Running) -> None:
 def measure_logins(one: Running, log_in: Callable[[], object]) -> Measured:
     """Log in some times, one after the other."""
     settle(one.server.pid)
-    before, times = cpu_seconds(one.server.pid), []
+    processes = [one.server.pid, *([one.database.pid] if one.database else [])]
+    before, times = [cpu_seconds(process) for process in processes], []
     for _ in range(LOGINS):
         began = time.monotonic()
         log_in()
         times.append((time.monotonic() - began) * 1000)
+    used = [cpu_seconds(process) - was for process, was in zip(processes, before, strict=True)]
+    cpu, *of_database = [seconds / LOGINS * 1e6 for seconds in used]
     return Measured(
         LOGINS,
         1000 * LOGINS / sum(times),
         percentile(times, 0.5),
         percentile(times, 0.99),
         percentile(times, 0.999),
-        (cpu_seconds(one.server.pid) - before) / LOGINS * 1e6,
+        cpu,
         memory(one.server.pid),
+        *of_database,
     )
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.run [--quick]
 
 The parts are `benchmarks.http`, `benchmarks.features`, `benchmarks.log`, `benchmarks.replay` and
-`benchmarks.growth`, each a separate process. Each part stores its figures early, and the page is written after every part: a
-failed part does not lose the figures of others, and can be measured again alone, with ``--keep``.
-Exits with 1 if a part failed, or a goal is missed or has no figure.
+`benchmarks.growth`, each a separate process. Each part stores its figures early, and the page is
+written after every part: a failed part does not lose the figures of others, and can be measured again
+alone, with ``--keep``. Exits with 1 if a part failed, or a goal is missed or has no figure.
 """
 
 import subprocess

@@ -25,12 +25,16 @@ from benchmarks.machine import command_line, two_cores
 from benchmarks.process import HOST, Server, free_port
 from benchmarks.rung import EVENTAPI, UNLIMITED, Rung
 from benchmarks.workload import CREATE, READ, Target, fill_server
+from benchmarks.wrk import LoadError
 
 WORKLOADS = {CREATE: 32, READ: 32}
 """The workloads, and the connections of each."""
 
 SLOW_SECONDS = 1.0
-SETTINGS = {"EVENTAPI_WEBHOOK_PRIVATE_ADDRESSES": "on", "EVENTAPI_LOG_LEVEL": "error"}
+DELIVERY_SECONDS = 120
+POLL_SECONDS = 0.2
+LOCAL_RECEIVERS = {"EVENTAPI_WEBHOOK_PRIVATE_ADDRESSES": "on"}
+SETTINGS = {**LOCAL_RECEIVERS, "EVENTAPI_LOG_LEVEL": "error"}
 
 
 @contextmanager
@@ -84,6 +88,17 @@ def create_webhook(client: Client, target: Target, data: Path, port: int) -> Non
     answer = client.http.post("/api/v2/webhooks", json=body, headers=bearer(target.token))
     if answer.status_code != 201:
         raise UnexpectedAnswerError(f"POST /webhooks: {answer.status_code} {answer.text[:500]}")
+
+
+def wait_for_deliveries(client: Client, target: Target) -> None:
+    """Wait until every event was delivered; raises `LoadError` after a while."""
+    deadline = time.monotonic() + DELIVERY_SECONDS
+    while time.monotonic() < deadline:
+        answer = client.http.get("/api/v2/webhooks", headers=bearer(target.token))
+        if answer.is_success and not any(webhook["lag"] for webhook in answer.json()):
+            return
+        time.sleep(POLL_SECONDS)
+    raise LoadError(f"events were not delivered within {DELIVERY_SECONDS} s")
 
 
 def start(bench: Bench, name: str, stack: ExitStack) -> tuple[str, Server, Target]:
