@@ -83,7 +83,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.deployment.production --log file
 	EVENTAPI_TESTS_THROUGH=postgresql $(BIN)/pytest --numprocesses auto tests/eventapi/http
 
-# Some 35 minutes on an otherwise idle machine, or 5 with `make bench QUICK=--quick`; with `make bench KINDS=--kinds`
+# Some 40 minutes on an otherwise idle machine, or 5 with `make bench QUICK=--quick`; with `make bench KINDS=--kinds`
 # another hour, for logs of up to 10,000,000 events. wrk is a package of Debian.
 bench: $(VENV)/.installed-bench
 	command -v wrk > /dev/null || { apt-get update -qq && apt-get install --quiet --yes --no-install-recommends wrk; } \

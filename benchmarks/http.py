@@ -15,7 +15,7 @@ Most workloads run over 32 connections in every round, and over 1 and 128 in eve
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +83,13 @@ class Bench:
         target: Target,
         connections: int,
         database: Service | None = None,
+        *,
+        finish: Callable[[], object] = lambda: None,
     ) -> Measured:
-        """Run one workload on a running server; raises `LoadError`."""
+        """Run one workload on a running server; raises `LoadError`.
+
+        ``finish`` waits for what the requests left to be done, whose CPU is counted as well.
+        """
         script_file = self.scratch / "load.lua"
         script_file.write_text(script(workload.requests(target), target.token))
         processes = [server.pid, *([database.pid] if database else [])]
@@ -97,6 +102,7 @@ class Bench:
             seconds=self.seconds,
             core=self.cores[1],
         )
+        finish()
         used = [cpu_seconds(process) - was for process, was in zip(processes, before, strict=True)]
         cpu, *of_database = [seconds / figures.requests * 1e6 for seconds in used]
         return Measured(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import goals, report
+from benchmarks.features import BASES, PEER
 from benchmarks.log import ROWS
 from benchmarks.machine import Context, command_line
 from benchmarks.plot import draw
@@ -42,9 +43,20 @@ shared pages counted once. Every server starts each round with the same few user
 every request, except those to the bare servers, carries a token that is verified. Over 1 and 128
 connections, and for logins, only the first round and every third after it are measured. eventapi
 keeps users and items in memory and commits all writes that arrived in the meantime as one batch; the
-SQL peers query the token's user and the item, and commit each change separately. All servers except
-the bare ones log every request. A measurement with a failed request is void, and listed. The
-servers:"""
+SQL peers query the token's user and the item, and commit each change separately. `list` is the same
+page in every request, so eventapi sends it from its cache; in `list-changed` a row changes before
+each list, so each page is made anew; the figures are the mean of both requests. All servers except
+the bare ones log every request. A measurement with a failed request is void, and listed. The servers:"""
+
+FEATURES = """\
+Each feature beside the plain request that it is compared with, over 32 connections: `x CPU` is the
+ratio of their CPU time a request, that of PostgreSQL included. `peer-postgresql` does the same with
+FastAPI and SQLAlchemy; `-` means that it has no such feature. Lists are those of a user with 100
+items. `list` is the same page in every request, which eventapi caches; the other lists have another
+filter each time. eventapi searches titles and descriptions, the peer titles. The figures of a batch
+are those of one of its hundred items. The read model counts items; the webhook gets every event, and
+the CPU includes the deliveries that are left at the end. Logins are sent one after the other; the one
+with TOTP is two requests. eventapi checks argon2id (19 MiB, two passes), the peer bcrypt (cost 12)."""
 
 LOG = """\
 Without HTTP: 64 producers in one process, each of which waits until its event is durable. The server
@@ -55,7 +67,8 @@ Work on a whole log, in events a second of one core, compared with msgspec alone
 the same lines: into the Struct of a record with its event, or into a dict."""
 
 GROWTH = """\
-The same requests, and work on the whole log, over logs of growing size. `x smallest` compares with
+The same requests, and work on the whole log, over logs of growing size. Each `list-filtered` has
+another filter, because the same list would come from the cache of pages. `x smallest` compares with
 the fewest items and the same number of users. Seconds are those of one core. `bytes an item` is the
 memory of a server after its start, less that of the server with the fewest items."""
 
@@ -73,6 +86,9 @@ def paragraphs(results: Results) -> Iterator[str]:
     yield HTTP
     yield "\n".join(f"- `{rung.name}`: {rung.about}." for rung in RUNGS)
     yield from figures(results.http, report.http)
+    yield "## What each feature costs"
+    yield FEATURES
+    yield from figures(results.features, lambda part: [report.features(part, BASES, PEER)])
     yield "## The log alone"
     yield LOG
     yield "\n".join(f"- `{name}`: {row.about}." for name, row in ROWS.items())

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +40,8 @@ LINES_PER_RUN = 256  # lines decoded at once, as a log reads them
 
 T = TypeVar("T")
 
+parse_dict = msgspec.json.Decoder(dict).decode
+
 
 def measure_cpu(work: Callable[[], T]) -> tuple[float, T]:
     """Return the CPU seconds of some work, and its result."""
@@ -57,10 +60,21 @@ async def fold(folder: Path, keyring: Keyring, vocabulary: Vocabulary) -> State:
 
 
 def runs_of(log: Path) -> Iterator[list[bytes]]:
-    """The lines of a log in runs, because a large one has no place in memory."""
+    """The lines of a log in runs, because a large log does not fit into memory."""
     with log.open("rb") as file:
         while run := list(islice(file, LINES_PER_RUN)):
             yield run
+
+
+def decode_all(vocabulary: Vocabulary, run: bytes) -> None:
+    """Decode lines into records, and free them."""
+    vocabulary.parse_all(run)
+
+
+def parse_each(lines: list[bytes]) -> None:
+    """Parse each line into a dict, and free it."""
+    for line in lines:
+        parse_dict(line)
 
 
 def measure(folder: Path, vocabulary: Vocabulary) -> Whole:
@@ -76,11 +90,9 @@ def measure(folder: Path, vocabulary: Vocabulary) -> Whole:
         raise SystemExit("the written snapshot was not accepted")
     del found
     decoded = parsed = 0.0
-    decode = msgspec.json.Decoder(dict).decode
     for run in runs_of(folder / "events.jsonl"):
-        joined = b"".join(run)
-        decoded += measure_cpu(lambda joined=joined: vocabulary.parse_all(joined))[0]
-        parsed += measure_cpu(lambda run=run: [None for line in run if not decode(line)])[0]
+        decoded += measure_cpu(partial(decode_all, vocabulary, b"".join(run)))[0]
+        parsed += measure_cpu(partial(parse_each, run))[0]
     return Whole(
         lines=position,
         replay=replayed,

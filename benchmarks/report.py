@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.results import (
     Appended,
+    Features,
     Growth,
     Http,
     Log,
@@ -100,6 +101,27 @@ def _requests(title: str, rungs: Mapping[str, Rounds[Measured]]) -> Table:
 def rate(figures: Measured | Appended) -> float:
     """Requests or events a second."""
     return figures.rate
+
+
+def features(part: Features, bases: Mapping[str, str], peer: str) -> Table:
+    """Return a table with a row for each feature, for eventapi and for a peer."""
+    servers = ("eventapi", peer)
+    columns = ["feature", "compared with"]
+    for server in servers:
+        columns += [f"{server}: requests/s", "CPU µs", "x CPU"]
+    rows = []
+    for feature, figures in part.figures.items():
+        base = bases[feature]
+        row = [feature, base or "-"]
+        for server in servers:
+            rounds, plain = figures.get(server, []), part.figures.get(base, {}).get(server, [])
+            row += [
+                format_figure(middle(rounds, rate), ",.0f"),
+                format_figure(middle(rounds, lambda f: f.all_cpu), ",.0f"),
+                format_figure(ratio(rounds, plain, lambda f: f.all_cpu)),
+            ]
+        rows.append(row)
+    return Table("what each feature costs", columns, rows)
 
 
 def log(part: Log) -> Table:

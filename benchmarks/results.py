@@ -8,7 +8,7 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -33,6 +33,20 @@ class Measured(Figures, frozen=True):
     memory: int
     database_cpu: float = 0.0
 
+    @property
+    def all_cpu(self) -> float:
+        """Microseconds a request, of the server and its database."""
+        return self.cpu + self.database_cpu
+
+    def divided(self, units: int) -> Self:
+        """Return the figures of one unit, if each request has several."""
+        return msgspec.structs.replace(
+            self,
+            rate=self.rate * units,
+            cpu=self.cpu / units,
+            database_cpu=self.database_cpu / units,
+        )
+
 
 class Part(msgspec.Struct):
     """The context of a measured part, and its void measurements."""
@@ -43,6 +57,12 @@ class Part(msgspec.Struct):
 
 class Http(Part):
     """Figures by workload and connections (``create 64``), then by rung."""
+
+    figures: dict[str, dict[str, Rounds[Measured]]] = {}
+
+
+class Features(Part):
+    """Figures by feature, then by server: ``eventapi`` or a peer."""
 
     figures: dict[str, dict[str, Rounds[Measured]]] = {}
 
@@ -123,6 +143,7 @@ class Results(msgspec.Struct):
     log: Log | None = None
     replay: Replay | None = None
     growth: Growth | None = None
+    features: Features | None = None
     kinds: Kinds | None = None
 
 
@@ -133,7 +154,7 @@ def load(path: Path = KEPT) -> Results:
     return Results()
 
 
-def keep(part: Http | Log | Replay | Growth, path: Path = KEPT) -> None:
+def keep(part: Http | Features | Log | Replay | Growth, path: Path = KEPT) -> None:
     """Store a part, as far as it is measured, in place of its older figures."""
     results = load(path)
     setattr(results, type(part).__name__.lower(), part)

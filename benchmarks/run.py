@@ -2,11 +2,11 @@
 
     python -m benchmarks.run [--quick] [--kinds]
 
-The parts are `benchmarks.http`, `benchmarks.log`, `benchmarks.replay` and `benchmarks.growth`, each
-a separate process. Each part stores its figures early, and the page is written after every part: a
-failed part does not lose the figures of others, and can be measured again alone, with ``--keep``.
-With ``--kinds``, growth is measured over declared kinds as well, which takes another hour. Exits with 1
-if a part failed, or a goal is missed or has no figure.
+The parts are `benchmarks.http`, `benchmarks.features`, `benchmarks.log`, `benchmarks.replay` and
+`benchmarks.growth`, each a separate process. Each part stores its figures early, and the page is
+written after every part: a failed part does not lose the figures of others, and can be measured again
+alone, with ``--keep``. With ``--kinds``, growth is measured over declared kinds as well, which takes
+another hour. Exits with 1 if a part failed, or a goal is missed or has no figure.
 """
 
 import subprocess
@@ -17,11 +17,11 @@ from benchmarks import goals, page
 from benchmarks.machine import command_line, progress
 from benchmarks.results import load
 
-PARTS = {"http": 23, "log": 3, "replay": 1, "growth": 8}
+PARTS = {"http": 23, "features": 4, "log": 3, "replay": 1, "growth": 8}
 """The most minutes of each part, excluding its last round."""
 
 MODULES = {"kinds": ["benchmarks.growth", "--kinds"]}
-"""Those of parts that are not modules themselves."""
+"""The command of a part that is not a module."""
 
 KINDS_MINUTES = 60
 

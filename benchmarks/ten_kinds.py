@@ -18,7 +18,7 @@ class Note(Resource):
 
 
 class Announcement(Note):
-    """What every user may read."""
+    """A text that every user may read."""
 
     access = Access(read="users")
 

@@ -25,12 +25,16 @@ from benchmarks.machine import command_line, two_cores
 from benchmarks.process import HOST, Server, free_port
 from benchmarks.rung import EVENTAPI, UNLIMITED, Rung
 from benchmarks.workload import CREATE, READ, Target, fill_server
+from benchmarks.wrk import LoadError
 
 WORKLOADS = {CREATE: 32, READ: 32}
 """The workloads, and the connections of each."""
 
 SLOW_SECONDS = 1.0
-SETTINGS = {"EVENTAPI_WEBHOOK_PRIVATE_ADDRESSES": "on", "EVENTAPI_LOG_LEVEL": "error"}
+DELIVERY_SECONDS = 120
+POLL_SECONDS = 0.2
+LOCAL_RECEIVERS = {"EVENTAPI_WEBHOOK_PRIVATE_ADDRESSES": "on"}
+SETTINGS = {**LOCAL_RECEIVERS, "EVENTAPI_LOG_LEVEL": "error"}
 
 
 @contextmanager
@@ -45,10 +49,12 @@ def dead() -> Iterator[int]:
     yield free_port()
 
 
-class _SlowHandler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
+    seconds = 0.0
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        time.sleep(SLOW_SECONDS)
+        time.sleep(self.seconds)
         self.send_response(204)
         self.end_headers()
 
@@ -57,19 +63,20 @@ class _SlowHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def slow() -> Iterator[int]:
-    """A receiver that answers late."""
-    with ThreadingHTTPServer((HOST, 0), _SlowHandler) as receiver:
-        thread = threading.Thread(target=receiver.serve_forever)
+def receiver(seconds: float = SLOW_SECONDS) -> Iterator[int]:
+    """A receiver that answers after some time."""
+    handler = type("Handler", (_Handler,), {"seconds": seconds})
+    with ThreadingHTTPServer((HOST, 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield receiver.server_port
+            yield server.server_port
         finally:
-            receiver.shutdown()
+            server.shutdown()
             thread.join()
 
 
-RECEIVERS = {"none": no_receiver, "dead": dead, "slow": slow}
+RECEIVERS = {"none": no_receiver, "dead": dead, "slow": receiver}
 
 
 def create_webhook(client: Client, target: Target, data: Path, port: int) -> None:
@@ -81,6 +88,17 @@ def create_webhook(client: Client, target: Target, data: Path, port: int) -> Non
     answer = client.http.post("/api/v2/webhooks", json=body, headers=bearer(target.token))
     if answer.status_code != 201:
         raise UnexpectedAnswerError(f"POST /webhooks: {answer.status_code} {answer.text[:500]}")
+
+
+def wait_for_deliveries(client: Client, target: Target) -> None:
+    """Wait until every event was delivered; raises `LoadError` after a while."""
+    deadline = time.monotonic() + DELIVERY_SECONDS
+    while time.monotonic() < deadline:
+        answer = client.http.get("/api/v2/webhooks", headers=bearer(target.token))
+        if answer.is_success and not any(webhook["lag"] for webhook in answer.json()):
+            return
+        time.sleep(POLL_SECONDS)
+    raise LoadError(f"events were not delivered within {DELIVERY_SECONDS} s")
 
 
 def start(bench: Bench, name: str, stack: ExitStack) -> tuple[str, Server, Target]:

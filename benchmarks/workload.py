@@ -55,6 +55,10 @@ class Workload:
     rarer: Sequence[int] = (1, 128)
 
 
+LIST_PATH = "/items?limit=100"
+FILTERS = 5_000
+"""Different filters in turn: more than the cache of pages holds."""
+
 NEW_ITEM = {"title": "Service the bicycle", "description": "Brakes, chain, and the rear light."}
 
 
@@ -77,6 +81,16 @@ def update(target: Target) -> list[Request]:
     ]
 
 
+def change_and_list(target: Target) -> list[Request]:
+    """Change an item and list all of them, in turn, so that no list is the one before."""
+    return [each for change in update(target) for each in (change, Request("GET", LIST_PATH))]
+
+
+def list_differently(_: Target) -> list[Request]:
+    """List the same items with another filter each time."""
+    return [Request("GET", f"/api/v2{LIST_PATH}&title.ne={number}") for number in range(FILTERS)]
+
+
 def login(target: Target) -> list[Request]:
     """Log the reader in."""
     account = target.account
@@ -85,7 +99,10 @@ def login(target: Target) -> list[Request]:
 
 
 READ = Workload("read", "GET /items/{id}", read_one)
-LIST = Workload("list", "GET /items, 100 items", lambda _: [Request("GET", "/items?limit=100")])
+LIST = Workload("list", "GET /items, the same 100 items", lambda _: [Request("GET", LIST_PATH)])
+LIST_DIFFERENTLY = Workload(
+    "list-filtered", "GET /items, 100 items by another filter each time", list_differently
+)
 UPDATE = Workload("update", "PUT /items/{id}, a change each time", update)
 CREATE = Workload(
     "create",
@@ -100,6 +117,13 @@ WORKLOADS = (
     READ,
     LIST,
     UPDATE,
+    Workload(
+        "list-changed",
+        "PUT /items/{id} and GET /items, in turn",
+        change_and_list,
+        connections=(1,),  # Over more, several lists would be sent between two commits.
+        rarer=(),
+    ),
     Workload(
         "mixed",
         "nine reads to one create",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Container, Sequence
 from copy import copy
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -72,7 +73,16 @@ class State:
         self.activity = activity
         self.webhooks = webhooks
         self.failed_logins = failed_logins
-        self._apply: dict[type[Event], Callable[[Record, Any], Changed]] = {
+
+    @cached_property
+    def _apply(self) -> dict[type[Event], Callable[[Record, Any], Changed]]:
+        """Handlers by type of event; `Collections` applies those about resources.
+
+        The table is made on first use, because most staged copies are only used for resources.
+        """
+        users, sessions, keys = self.users, self.sessions, self.keys
+        second_factors, webhooks = self.second_factors, self.webhooks
+        return {
             user_events.UserRegistered: users.on_registered,
             user_events.UserUpdated: users.on_updated,
             user_events.UserPasswordChanged: self._password_changed,
@@ -97,7 +107,7 @@ class State:
             session_events.SessionRefreshed: sessions.on_refreshed,
             session_events.SessionEnded: sessions.on_ended,
             key_events.LogResumed: _leave_as_it_is,
-            SchemaDeclared: resources.on_declared,
+            SchemaDeclared: self.resources.on_declared,
             webhook_events.WebhookCreated: webhooks.on_created,
             webhook_events.WebhookUpdated: self._webhook(webhooks.on_updated),
             webhook_events.WebhookDeleted: self._webhook(webhooks.on_deleted),
@@ -105,7 +115,7 @@ class State:
             webhook_events.WebhookEnabled: self._webhook(webhooks.on_enabled),
             webhook_events.WebhookSecretRotated: self._webhook(webhooks.on_secret_rotated),
             webhook_events.WebhookReplayed: self._webhook(webhooks.on_replayed),
-            security_events.LoginFailed: failed_logins.on_failed,
+            security_events.LoginFailed: self.failed_logins.on_failed,
             security_events.ValuesOpened: _leave_as_it_is,
         }
 

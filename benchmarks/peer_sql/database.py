@@ -73,6 +73,16 @@ class Item(Base):
     created_at: Mapped[str]
 
 
+class ApiKey(Base):
+    """A key of a user, stored as its SHA-256."""
+
+    __tablename__ = "keys"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    owner: Mapped[str] = mapped_column(ForeignKey(User.username))
+
+
 async def session() -> AsyncIterator[AsyncSession]:
     """A session for one request."""
     async with make_session() as opened:
@@ -82,7 +92,15 @@ async def session() -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(session)]
 
 
-async def items_of(opened: AsyncSession, owner: str, limit: int) -> list[Item]:
-    """The oldest items of a user."""
-    query = select(Item).where(Item.owner == owner).order_by(Item.id).limit(limit)
-    return list(await opened.scalars(query))
+async def items_of(  # noqa: PLR0917 - the parameters of a query
+    opened: AsyncSession, owner: str, limit: int, contains: str, differs: str, sort: str
+) -> list[Item]:
+    """The first items of a user, filtered by their titles and in an order."""
+    query = select(Item).where(Item.owner == owner)
+    if contains:
+        query = query.where(Item.title.contains(contains, autoescape=True))
+    if differs:
+        query = query.where(Item.title != differs)
+    if sort == "-title":
+        query = query.order_by(Item.title.desc())
+    return list(await opened.scalars(query.order_by(Item.id).limit(limit)))

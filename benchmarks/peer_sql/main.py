@@ -6,6 +6,8 @@ only what the workloads and `benchmarks.fill` need. `PEER_DATABASE` is the datab
 SQLAlchemy, ``sqlite+aiosqlite://`` or ``postgresql+asyncpg://``.
 """
 
+import hashlib
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, status
 from fastapi.middleware.cors import CORSMiddleware
 from jose import JWTError, jwt
+from pydantic import BaseModel
 
 from benchmarks.peer import auth
 from benchmarks.peer.config import settings
@@ -31,6 +34,15 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     await database.engine.dispose()
 
 
+KEY_PREFIX = "key_"
+
+
+class KeyCreate(BaseModel):
+    """The body of a new API key."""
+
+    name: str
+
+
 app = FastAPI(title="REST API", lifespan=lifespan)
 app.add_middleware(
     CORSMiddleware,
@@ -44,17 +56,33 @@ app.add_middleware(
 async def get_current_user(
     token: Annotated[str, Depends(auth.oauth2_scheme)], session: Session
 ) -> User:
-    """The user that the request's token names, unless disabled."""
+    """The user that the request's token or API key names, unless disabled."""
+    if token.startswith(KEY_PREFIX):
+        key = await session.get(database.ApiKey, digest(token))
+        if key is None:
+            raise auth.unauthorized("Could not validate credentials")
+        return enabled(await session.get(User, key.owner))
     try:
         claims = jwt.decode(token, settings.secret_key, algorithms=[settings.algorithm])
     except JWTError:
         raise auth.unauthorized("Could not validate credentials") from None
-    user = await session.get(User, claims.get("sub", ""))
-    if claims.get("type") != "access" or user is None:
+    if claims.get("type") != "access":
+        raise auth.unauthorized("Could not validate credentials")
+    return enabled(await session.get(User, claims.get("sub", "")))
+
+
+def enabled(user: User | None) -> User:
+    """The user of valid credentials, unless disabled."""
+    if user is None:
         raise auth.unauthorized("Could not validate credentials")
     if user.disabled:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, detail="Inactive user")
     return user
+
+
+def digest(key: str) -> str:
+    """The form in which an API key is stored."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 CurrentUser = Annotated[User, Depends(get_current_user)]
@@ -84,6 +112,16 @@ async def login(credentials: UserLogin, session: Session) -> Token:
     return Token(access_token=auth.create_access_token(user.username))
 
 
+@app.post("/auth/keys")
+async def create_key(key: KeyCreate, current_user: CurrentUser, session: Session) -> dict[str, str]:
+    """Create an API key, which only this answer shows."""
+    made = KEY_PREFIX + secrets.token_urlsafe(32)
+    owner = current_user.username
+    session.add(database.ApiKey(digest=digest(made), name=key.name, owner=owner))
+    await session.commit()
+    return {"name": key.name, "key": made}
+
+
 @app.post("/items", response_model=Item)
 async def create_item(item: ItemCreate, current_user: CurrentUser, session: Session) -> Any:
     """Create an item."""
@@ -98,10 +136,35 @@ async def create_item(item: ItemCreate, current_user: CurrentUser, session: Sess
     return created
 
 
+@app.post("/items/batch", response_model=list[Item])
+async def create_items(items: list[ItemCreate], current_user: CurrentUser, session: Session) -> Any:
+    """Create items, all or none."""
+    created = [
+        database.Item(
+            title=item.title,
+            description=item.description,
+            owner=current_user.username,
+            created_at=now(),
+        )
+        for item in items
+    ]
+    session.add_all(created)
+    await session.commit()
+    return created
+
+
 @app.get("/items", response_model=list[Item])
-async def list_items(current_user: CurrentUser, session: Session, limit: int = 100) -> Any:
-    """The first items of the calling user."""
-    return await database.items_of(session, current_user.username, limit)
+async def list_items(  # noqa: PLR0917 - the parameters of a query
+    current_user: CurrentUser,
+    session: Session,
+    limit: int = 100,
+    contains: str = "",
+    differs: str = "",
+    sort: str = "",
+) -> Any:
+    """The first items of the calling user, filtered by their titles and in an order."""
+    owner = current_user.username
+    return await database.items_of(session, owner, limit, contains, differs, sort)
 
 
 @app.get("/items/{item_id}", response_model=Item)

@@ -37,6 +37,7 @@ from eventapi.commands.quota import Quota
 from eventapi.commands.sessions import Lifetime
 from eventapi.configuration.settings import Settings
 from eventapi.followers.port import FollowerStore
+from eventapi.http.caches import Caches
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.services import Services
@@ -101,9 +102,8 @@ async def open_services(
         counts = await stack.enter_async_context(_open_counts(settings, parts, secrets[0]))
         live_events = LiveEvents(log_watcher := LogWatcher(log), journal.state)
         signing = SigningCheck(checkpoints := _checkpoints_of(settings, parts, log, check))
-        meters = _meters_of(metering)
         followers = await stack.enter_async_context(open_followers(settings, parts, log))
-        ready = (journal, passwords, secrets, followers, meters)
+        ready = (journal, passwords, secrets, followers, meters := _meters_of(metering))
         accounts = await stack.enter_async_context(_open_accounts(settings, parts, *ready))
         mail = MailTasks(settings, parts, journal, followers, log_watcher, secrets, meters)
         webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
@@ -138,6 +138,7 @@ async def open_services(
             quota=Quota(settings.user_quota_bytes, settings.user_quota_items),
             mail=mail.runner,
             witnesses=witnesses,
+            caches=_caches_of(journal),
         )
 
 
@@ -164,6 +165,13 @@ async def _secrets_of(settings: Settings, journal: Journal, *, is_new: bool) -> 
         sessions = (await journal.state()).sessions.by_id
         warn_about_new_key(settings.data_path, len(sessions))
     return secrets
+
+
+def _caches_of(journal: Journal) -> Caches:
+    """Caches that drop their values once the journal applies an erasure."""
+    caches = Caches()
+    journal.on_erasure = caches.drop
+    return caches
 
 
 @asynccontextmanager

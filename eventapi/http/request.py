@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from copy import copy
+from functools import cached_property, lru_cache
 from math import inf
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
@@ -15,6 +16,7 @@ from litestar.typing import FieldDefinition
 from eventapi.commands.command import Command
 from eventapi.http.authenticated_request import TOKEN_PARAMETER, AuthenticatedRequest
 from eventapi.http.body import receive_body
+from eventapi.http.caches import Caches
 from eventapi.http.change_reason import HEADER, parse_reason
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
@@ -69,6 +71,11 @@ class ApiRequest(AuthenticatedRequest):
     def of_version(cls, version: ApiVersion) -> type[ApiRequest]:
         """The request class of one version."""
         return type(f"ApiRequest{version.name.upper()}", (cls,), {"version": version})
+
+    @cached_property
+    def caches(self) -> Caches:
+        """The caches that the request began with."""
+        return copy(self.services.caches)
 
     # The content
 

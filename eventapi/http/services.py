@@ -12,9 +12,8 @@ from eventapi.accounts.keys import KeyUses
 from eventapi.accounts.service import Accounts
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.followers.runner import Runner
-from eventapi.http.encoded_resources import EncodedResources
+from eventapi.http.caches import Caches
 from eventapi.http.middleware.rate_limit import RateLimiter
-from eventapi.http.routes.search import CasefoldedTexts
 from eventapi.journal.journal import Journal
 from eventapi.queries.history import History
 from eventapi.queries.live_events import LiveEvents
@@ -63,5 +62,4 @@ class Services(msgspec.Struct, frozen=True):
     mail: Runner | None = None
     witnesses: WitnessTasks | None = None
     orders: Orders = msgspec.field(default_factory=Orders)
-    encoded: EncodedResources = msgspec.field(default_factory=EncodedResources)
-    casefolded_texts: CasefoldedTexts = msgspec.field(default_factory=CasefoldedTexts)
+    caches: Caches = msgspec.field(default_factory=Caches)

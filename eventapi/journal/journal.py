@@ -120,6 +120,8 @@ class Journal:
         """The last record of a snapshot that was used before the chain up to it was checked."""
         self.erased_again: Sequence[str] = ()
         """The users that the start erased again, because the log was older than their erasure."""
+        self.on_erasure: Callable[[], None] = lambda: None
+        """Called when a user is erased, by any process: whatever has users' values drops them."""
 
     @property
     def keyring(self) -> Keyring:
@@ -236,11 +238,15 @@ class Journal:
             self._apply(records)
             self.clock.observe(self._state.last.time)
 
-    def _apply(self, records: Sequence[Record]) -> None:
-        """Apply records that are in the log to the state."""
+    def _apply(self, records: Sequence[Record]) -> set[str]:
+        """Apply records of the log to the state, and return the users that they erase."""
         apply_all(records, self._state, self._keyring)
         self._refreshes.track(records, self._state)
         self._failures.report(self._state.read_models.failures)
+        erased = {record.subject for record in records if type(record.event) is UserErased}
+        if erased:
+            self.on_erasure()
+        return erased
 
     def stage_now(self, state: State) -> State:
         """A staged copy of a state, to decide a command as if it were written now."""
@@ -368,14 +374,8 @@ class Journal:
         return batch.answers
 
     def _decide(self, writes: Sequence[PendingWrite], *, is_full: bool = False) -> Batch:
-        batch = Batch(
-            self._state,
-            self._keyring,
-            self._runtime,
-            self._refreshes.current(),
-            self._erased_number,
-            is_full=is_full,
-        )
+        now = (self._state, self._keyring, self._runtime, self._refreshes.current())
+        batch = Batch(*now, self._erased_number, is_full=is_full)
         for write in writes:
             batch.add(write)
         return batch
@@ -392,9 +392,6 @@ class Journal:
         with self._instrumentation.append(len(batch.lines)):
             await appender.append(batch.lines, head, revokes=batch.revokes)
         self._keyring.update(batch.keys)
-        self._apply(batch.records)
-        self._destruction.pending |= {
-            record.subject for record in batch.records if type(record.event) is UserErased
-        }
+        self._destruction.pending |= self._apply(batch.records)
         if self._destruction.pending:
             await self._destruction.retry()

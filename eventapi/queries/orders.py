@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar, overload
 
 import msgspec
 
+from eventapi.queries.validated_cache import ValidatedCache
 from events.vocabulary.resources import Entity
 
 _PER_TURN: Final = 2_000
@@ -83,38 +83,11 @@ class Rows(Generic[T]):
         return [*map(self._find, self._places[start:end])]
 
 
-class Orders:
-    """Cached orders; those that were not used for the longest time are dropped first."""
+class Orders(ValidatedCache[OrderName, Sequence[int]]):
+    """The numbers of the resources in each cached order."""
 
-    def __init__(self, most_rows: int = _CACHED_ROWS) -> None:
-        self._most_rows = most_rows
-        self._rows = 0
-        self._orders: OrderedDict[OrderName, tuple[object, Sequence[int]]] = OrderedDict()
-
-    def find(self, name: OrderName, token: object) -> Sequence[int] | None:
-        """The numbers in an order, if they were added with an equal ``token``."""
-        found = self._orders.get(name)
-        if found is None:
-            return None
-        if found[0] != token:
-            self._drop(name)
-            return None
-        self._orders.move_to_end(name)
-        return found[1]
-
-    def add(self, name: OrderName, token: object, numbers: Sequence[int]) -> None:
-        """Keep an order. The token must differ once one of the rows has changed."""
-        self._drop(name)
-        if len(numbers) > self._most_rows:
-            return
-        self._orders[name] = (token, numbers)
-        self._rows += len(numbers)
-        while self._rows > self._most_rows:
-            self._drop(next(iter(self._orders)))
-
-    def _drop(self, name: OrderName) -> None:
-        _, numbers = self._orders.pop(name, (None, ()))
-        self._rows -= len(numbers)
+    def __init__(self, max_rows: int = _CACHED_ROWS) -> None:
+        super().__init__(max_rows)
 
 
 async def sorted_entities(entities: Sequence[T], key: Callable[[T], Any]) -> list[T]:

@@ -139,6 +139,10 @@ class ResourceTable:
             return one.version if isinstance(one, Entity) else 0
         return self.versions.at(one.version, position)
 
+    def validator(self, owner: int) -> int:
+        """Differs once a live resource of an owner has changed; with 0, one of any owner."""
+        return self.changed_at.get(owner, 0)
+
     def unique_keys(self, entity: Entity) -> Iterator[UniqueKey]:
         """The keys of a resource's unique values; a value that is ``None`` makes none."""
         for index, rule in enumerate(self.resource.unique):

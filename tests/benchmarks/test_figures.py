@@ -10,6 +10,7 @@ from benchmarks import goals, page, report
 from benchmarks.machine import Context, processor, rounds_within, two_cores
 from benchmarks.plot import panels
 from benchmarks.results import (
+    Features,
     Growth,
     Http,
     Kinds,
@@ -42,6 +43,28 @@ def rate(figures: Measured) -> float:
 
 def http(**rungs: Rounds[Measured]) -> Results:
     return Results(http=Http(CONTEXT, figures={"read 32": dict(rungs)}))
+
+
+def test_a_feature_is_compared_with_its_plain_request_on_the_same_server() -> None:
+    part = Features(
+        CONTEXT,
+        figures={
+            "read": {"eventapi": [measured(900)], "peer": [measured(90, 500.0)]},
+            "read, API key": {"eventapi": [measured(800, 60.0)], "peer": [measured(80, 550.0)]},
+            "a webhook": {"eventapi": [measured(700, 75.0)]},
+        },
+    )
+    bases = {"read": "", "read, API key": "read", "a webhook": "read"}
+    assert report.features(part, bases, "peer").rows == [
+        ["read", "-", "900", "50", "-", "90", "500", "-"],
+        ["read, API key", "read", "800", "60", "1.20", "80", "550", "1.10"],
+        ["a webhook", "read", "700", "75", "1.50", "-", "-", "-"],
+    ]
+
+
+def test_the_figures_of_a_batch_are_those_of_one_of_its_parts() -> None:
+    one = measured(10.0, 5_000.0).divided(100)
+    assert (one.rate, one.cpu) == (1_000.0, 50.0)
 
 
 def growth() -> Growth:

@@ -8,12 +8,13 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlencode
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
 from eventapi.http.routes.allowed import allowed_in
-from eventapi.http.routes.listing_parsing import Listing, parse_listing
+from eventapi.http.routes.listing_pages import Page, PageKey
+from eventapi.http.routes.listing_parsing import Listing
 from eventapi.http.routes.listing_past import PastList
 from eventapi.http.routes.selecting import owner_names, selected
 from eventapi.http.schemas.resources import Shape
@@ -31,27 +32,66 @@ _PER_TURN = 1_000
 
 async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
     """The resources that the caller may read and that a query selects."""
-    listing = parse_listing(shape, request.scope["query_string"])
-    if shape.version.lists_all and "limit" not in listing.texts:
-        return await _all(request, listing)
-    past = await _past(request, listing)
-    found, count = await (_page(request, listing) if past is None else past.page())
-    page, more = found[: listing.limit], len(found) > listing.limit
-    following = _following(request, listing, page[-1]) if more else None
-    if past is not None:
-        page = await past.whole(page)
+    listing = request.caches.parse_listing(shape, request.scope["query_string"])
+    page = await _cached_page(request, listing)
+    if isinstance(page, Response):
+        return page
     headers = [JSON, allowed_in(request, shape.resource)]
-    if following is not None:
+    following = None
+    if page.cursor is not None:
+        following = _following(request, listing, page.cursor)
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
-    rows = _rows(request, listing, page)
-    content = shape.page(rows, following, count) if shape.version.has_pages else rows
+    rows = page.rows
+    content = shape.page(rows, following, page.count) if shape.version.has_pages else rows
     return Response(200, headers, encode(content))
 
 
-async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], int | UnsetType]:
+async def _cached_page(request: ApiRequest, listing: Listing) -> Page | StreamingResponse:
+    """The page of a list, from the cache if nothing on it has changed.
+
+    A page depends on the query and on the rows of one owner, or of all, and the validator is the
+    position of the last event of these. That is read before the rows, so a page whose rows change
+    while it is made is never found. Pages of the past are not cached, because their rows are chosen
+    only after a wait: by then, those of another owner may be shared with the caller.
+    """
+    reader, shape = request.reader, listing.shape
+    owner = access.owner_of_all(shape.resource, reader.state, reader.user)
+    if owner is None or listing.as_of is not None:
+        return await _read_page(request, listing)
+    table = reader.state[shape.resource.collection]
+    key, pages = PageKey(shape, owner, request.scope["query_string"]), request.caches.pages
+    validator = table.validator(owner)
+    found = pages.find(key, validator)
+    if found is not None:
+        return found
+    page = await _read_page(request, listing)
+    if isinstance(page, Page):
+        pages.keep(key, validator, page)
+    return page
+
+
+async def _read_page(request: ApiRequest, listing: Listing) -> Page | StreamingResponse:
+    """The page of a list, not from the cache.
+
+    A list of version 1 without a limit is one page; a long one is streamed.
+    """
+    past = await _past(request, listing)
+    if listing.is_whole:
+        return await _all(request, listing, past)
+    found, count = await (_current_page(request, listing) if past is None else past.page())
+    page, more = found[: listing.limit], len(found) > listing.limit
+    cursor = listing.selection.cursor(page[-1], owner_names(request)) if more else None
+    if past is not None:
+        page = await past.whole(page)
+    return Page(_rows(request, listing, page), cursor, count)
+
+
+async def _current_page(
+    request: ApiRequest, listing: Listing
+) -> tuple[list[Entity], int | UnsetType]:
     """The resources of a page and the next one; and how many there are on all pages."""
     most = listing.limit + 1
-    rows = await _present_rows(request, listing)
+    rows = await _current_rows(request, listing)
     key = listing.selection.key(owner_names(request))
     start = 0 if listing.behind is None else rows.behind(listing.behind, key)
     if not listing.is_filtered:
@@ -69,10 +109,10 @@ async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], in
     return found[start : start + most], len(found)
 
 
-async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
+async def _all(
+    request: ApiRequest, listing: Listing, past: PastList | None
+) -> Page | StreamingResponse:
     """Everything that a query of version 1 selects; a long list is streamed."""
-    headers = [JSON, allowed_in(request, listing.shape.resource)]
-    past = await _past(request, listing)
     slices = _slices(request, listing) if past is None else past.slices()
     found: list[Entity] = []
     async for entities in slices:
@@ -80,21 +120,21 @@ async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
         if len(found) > _PER_PIECE:
             break
     else:
-        return Response(200, headers, encode(_rows(request, listing, found)))
+        return Page(_rows(request, listing, found))
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         async with aclosing(slices):
-            yield b"[" + encode(_rows(request, listing, found))[1:-1]
+            yield bytes(_rows(request, listing, found))[:-1]
             async for entities in slices:
                 # Authenticate again: the client may be slow, and its session may have ended.
                 await request.authenticate()
                 if entities:
-                    yield b"," + encode(_rows(request, listing, entities))[1:-1]
+                    yield b"," + bytes(_rows(request, listing, entities))[1:-1]
         yield b"]"
 
     if request.method == "HEAD":
         await slices.aclose()
-    return StreamingResponse(headers, pieces())
+    return StreamingResponse([JSON, allowed_in(request, listing.shape.resource)], pieces())
 
 
 async def _past(request: ApiRequest, listing: Listing) -> PastList | None:
@@ -114,7 +154,7 @@ def _slices(request: ApiRequest, listing: Listing) -> AsyncGenerator[list[Entity
     return _filtered_slices(request, listing, entities)
 
 
-async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
+async def _current_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     """All resources that the caller may read, in the list's order."""
     reader, resource, selection = request.reader, listing.shape.resource, listing.selection
     table = reader.state[resource.collection]
@@ -125,9 +165,8 @@ async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     # Of a list with shared resources no order is kept, because shares change it as well.
     owner = access.owner_of_all(resource, reader.state, reader.user)
     name = OrderName(resource.collection, owner or 0, selection.text)
-    token = (id(table), table.changed_at.get(name.owner, 0))
-    orders = request.services.orders
-    known = None if owner is None else orders.find(name, token)
+    validator, orders = table.validator(name.owner), request.services.orders
+    known = None if owner is None else orders.find(name, validator)
     if known is not None:
         return Rows(known, table.by_id.__getitem__)
     # Copied from one state, which changes while they are sorted.
@@ -135,7 +174,8 @@ async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     async with request.services.history.turn_of(reader.number):
         entities = await sorted_entities(entities, selection.key(owner_names(request)))
         if owner is not None:
-            orders.add(name, token, await numbers_of(entities))
+            numbers = await numbers_of(entities)
+            orders.add(name, validator, numbers, len(numbers))
     return Rows(entities, _itself)
 
 
@@ -159,17 +199,17 @@ async def _filtered_slices(
             yield found
 
 
-def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> list[Any]:
+def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> Raw:
+    """The JSON array of some resources."""
     name, shape, fields = owner_names(request), listing.shape, listing.fields
     if fields is None:
-        return request.services.encoded.of(shape, page, name)
+        return Raw(encode(request.caches.encoded.of(shape, page, name)))
     rows = [shape.view_of(entity, name(entity.owner)) for entity in page]
-    return [{field: getattr(row, field) for field in fields} for row in rows]
+    return Raw(encode([{field: getattr(row, field) for field in fields} for row in rows]))
 
 
-def _following(request: ApiRequest, listing: Listing, last: Entity) -> str:
+def _following(request: ApiRequest, listing: Listing, cursor: str) -> str:
     """The URL of the next page."""
-    cursor = listing.selection.cursor(last, owner_names(request))
     texts = {name: values[-1] for name, values in listing.texts.items()}
     head = {"limit": str(listing.limit), "after": cursor}
     if "sort" not in texts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -36,6 +35,11 @@ class Listing(msgspec.Struct, frozen=True):
     count: bool = False
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the list has no pages, as in version 1 without a limit."""
+        return self.shape.version.lists_all and "limit" not in self.texts
+
+    @property
     def is_filtered(self) -> bool:
         """Whether resources are left out."""
         return bool(self.selection.filters or self.q)
@@ -57,12 +61,8 @@ class Listing(msgspec.Struct, frozen=True):
         return numbers[0 if self.after is None else bisect_right(numbers, int(self.after)) :]
 
 
-@lru_cache(256)
 def parse_listing(shape: Shape, query_string: bytes) -> Listing:
-    """The list of a query; raises `Invalid` with every fault.
-
-    Cached, because clients send the same few queries, and to parse one takes as long as a read.
-    """
+    """The list of a query; raises `Invalid` with every fault."""
     texts = query_texts(query_string)
     if shape.version.is_replacement:
         query: Any = from_texts(texts, ListQueryV1, "query")

@@ -20,7 +20,7 @@ async def selected(
         await asyncio.sleep(0)
     if listing.q is None:
         return list(entities)
-    texts, names = request.services.casefolded_texts, listing.shape.text_fields
+    texts, names = request.caches.casefolded_texts, listing.shape.text_fields
     return await matching(entities, names, listing.q, len(entities), texts)
 
 

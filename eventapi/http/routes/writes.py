@@ -242,7 +242,7 @@ def share_view(request: ApiRequest, target: Target, body: ShareBody) -> ShareVie
 
 def number_in_path(shape: Shape, text: str) -> int:
     """The number of a resource in a path; raises `NotFound` if none can have it."""
-    return path_number(text, str(not_found(shape.resource)))
+    return path_number(text, shape.resource.missing)
 
 
 def tag_of(entity: Entity) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""Orders of lists: sorting beside other requests, and cached orders within a bound."""
+"""Orders of lists: sorting beside other requests, and rows behind a cursor."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventapi.queries.orders import Backwards, OrderName, Orders, Rows, sorted_entities
+from eventapi.queries.orders import Backwards, Rows, sorted_entities
 from eventapi.queries.selection import columns_of
 from eventapi.queries.selection_parsing import parse_selection
 from eventapi.testing.items import ITEM, Item
 from events.vocabulary.resources import Entity
 from tests.eventapi.http.resources.kinds import SAMPLES
-
-NAME = OrderName("items", 1, "title")
 
 
 def items(count: int) -> list[Entity]:
@@ -119,37 +117,6 @@ def test_a_cursor_has_the_key_of_its_row(name: str) -> None:
             assert (key(rows[0]) < key(rows[1])) is ((value < other) is not descending)
 
     check()
-
-
-def test_an_order_is_found_until_its_rows_change() -> None:
-    orders = Orders()
-    orders.add(NAME, 1, [3, 1, 2])
-    assert orders.find(NAME, 1) == [3, 1, 2]
-    assert orders.find(OrderName("items", 2, "title"), 1) is None
-    assert orders.find(NAME, 2) is None
-    assert orders.find(NAME, 1) is None
-
-
-def test_the_rows_of_all_orders_are_bounded() -> None:
-    orders = Orders(most_rows=10)
-    names = [OrderName("items", owner, "title") for owner in range(5)]
-    for name in names[:3]:
-        orders.add(name, 1, [1, 2, 3])
-    assert orders.find(names[0], 1) is not None  # Now the second one is the oldest.
-    orders.add(names[3], 1, [1, 2, 3])
-    orders.add(names[4], 1, list(range(11)))  # Too long to be kept.
-
-    assert [orders.find(name, 1) is not None for name in names] == [True, False, True, True, False]
-
-
-def test_replacing_an_order_does_not_count_its_rows_twice() -> None:
-    orders = Orders(most_rows=10)
-    for token in range(20):
-        orders.add(NAME, token, [1, 2, 3])
-    other = OrderName("items", 2, "title")
-    orders.add(other, 1, [1, 2, 3])
-    assert orders.find(NAME, 19) is not None
-    assert orders.find(other, 1) is not None
 
 
 @given(st.lists(st.integers(), max_size=6), st.integers(0, 8), st.none() | st.integers(0, 8))

@@ -157,7 +157,9 @@ def test_many_concurrent_histories_of_one_user_are_answered_or_refused(
     assert long.caller.get(long.path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/items/{number}/history", "/items/{number}?as_of=9", "/items"])
+@pytest.mark.parametrize(
+    "path", ["/items/{number}/history", "/items/{number}?as_of=9", "/items?limit=9"]
+)
 def test_a_memory_error_is_an_overload(
     long: LongHistory, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
