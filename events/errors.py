@@ -281,20 +281,20 @@ class LogFenced(LogError):
 class DamagedLog(LogError):
     """Bytes in the log are not what was written.
 
-    ``position`` is that of the damaged record, from 1, and ``offset`` that of its first byte.
+    ``position`` counts records from 1, and ``offset`` is its first byte, or -1 in an archive.
     """
 
     advice = error_classes.DAMAGED_LOG
 
-    def __init__(self, reason: str | Message, *, position: int, offset: int) -> None:
+    def __init__(self, reason: str | Message, *, position: int, offset: int = -1) -> None:
         given = reason if isinstance(reason, Message) else self.advice.about(reason)
         super().__init__(given.about(self._text(given.text, position, offset)))
         self.reason = given.text
-        self.position = position
-        self.offset = offset
+        self.position, self.offset = position, offset
 
     def _text(self, reason: str, position: int, offset: int) -> str:
-        return f"the log is damaged at position {position:,}, byte offset {offset:,}: {reason}"
+        place = f", byte offset {offset:,}" if offset >= 0 else ""
+        return f"the log is damaged at position {position:,}{place}: {reason}"
 
 
 class DamagedCommitIndex(DamagedLog):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from eventapi.bootstrap.archives import open_archive, signing_of
 from eventapi.bootstrap.paths import (
     checkpoint_path,
     clock_path,
@@ -33,6 +34,7 @@ from eventapi.bootstrap.start_check import (
     check_directories,
     check_log_is_there,
     check_start,
+    check_writable,
     may_begin_vault,
     no_log_message,
 )
@@ -46,6 +48,7 @@ from eventapi.mail.outbox import remove_mails
 from eventapi.mail.transport import Transport
 from eventapi.resources.registry import Registry, load_registry
 from eventapi.security.passwords import Passwords
+from events.archive.reader import ArchivedLog
 from events.errors import ConfigurationError
 from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path
@@ -125,6 +128,7 @@ async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[
         async with open_database(settings, begin=begin) as (log, _):
             yield log
         return
+    check_writable(settings)
     check_directories(settings)
     async with async_closing(JsonlLog(settings.log_path, begin=begin)) as file:
         yield file
@@ -137,6 +141,10 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
     Raises the errors of `open_log`, and `ConfigurationError` if there is no log.
     """
     check_log_is_there(settings)
+    if settings.is_archive:
+        async with async_closing(await open_archive(settings)) as archive:
+            yield archive
+        return
     if not settings.is_database:
         async with async_closing(JsonlReader(settings.log_path)) as file:
             yield file
@@ -154,7 +162,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
 async def has_log(settings: Settings) -> bool:
     """Whether the log of the settings exists; raises the errors of `open_log`."""
     if not settings.is_database:
-        return settings.log_path.exists()
+        return settings.is_archive or settings.log_path.exists()
     from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
     database = await Database.open(settings.log or "", begin=False, writable=False)
@@ -275,6 +283,8 @@ def checkpoints_of(
     policy, tree = policy_of(settings), tree or Tree(log)
     if overrides.log is not None:
         return Checkpoints(tree, MemorySigning(), policy=policy)
+    if isinstance(log, ArchivedLog):
+        return Checkpoints(tree, signing_of(settings, log), policy=policy)
     if settings.is_database:
         store = _signing_store_in_database(settings, log)
         return Checkpoints(tree, store, MAX_REPLICA_LAG_SECONDS, policy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from events.messages.archives import TILES_DAMAGED
 from events.messages.commands import (
     CONTRADICTS_CHECKPOINT,
     DAMAGED,
@@ -29,6 +30,7 @@ _WORST_FIRST: Final[dict[Kind, Message]] = {
     "prefix": PREFIX_DIFFERS,
     "shorter": PREFIX_SHORTER,
     "mark": MARK_OF_OTHER_LOG,
+    "tile": TILES_DAMAGED,
     "unknown-event": NEWER_VERSION,
     "torn-tail": WHOLE_WITH_TAIL,
 }

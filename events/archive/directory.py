@@ -1,0 +1,124 @@
+"""The objects of an archive as files in a directory.
+
+Each file is written under another name, synced, and renamed; a crash leaves at most files that end
+with ``.tmp`` behind. The entries of directories are synced by `DirectoryObjects.flush`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from events.errors import LogUnreachable, StorageFull
+from events.io.files import (
+    TEMPORARY,
+    make_directory,
+    make_file,
+    make_one_directory,
+    permission_hint,
+    sync_directory,
+)
+from events.messages.archives import ARCHIVE_FULL, ARCHIVE_UNREACHABLE
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DirectoryObjects:
+    """The objects below a directory, which the first put creates."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._unsynced: set[Path] = set()
+        """Directories with entries that are not durable yet."""
+
+    async def get(self, name: str, limit: int) -> bytes | None:
+        return await asyncio.to_thread(self._read, name, limit)
+
+    def _read(self, name: str, limit: int) -> bytes | None:
+        with self._translate_errors(name):
+            try:
+                with (self._path / name).open("rb") as file:
+                    return file.read(limit + 1)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    async def put(self, name: str, content: bytes) -> None:
+        await asyncio.to_thread(self._write, name, content)
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._path / name
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        with self._translate_errors(name):
+            self._make_folder(path.parent)
+            try:
+                descriptor = make_file(temporary, os.O_WRONLY)
+                try:
+                    view = memoryview(content)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                temporary.rename(path)
+            except OSError:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+        self._unsynced.add(path.parent)
+
+    def _make_folder(self, path: Path) -> None:
+        if path.is_dir():
+            return
+        if path == self._path:
+            make_directory(path)
+            return
+        self._make_folder(path.parent)
+        make_one_directory(path)
+        self._unsynced.add(path.parent)
+
+    async def flush(self) -> None:
+        await asyncio.to_thread(self._sync)
+
+    def _sync(self) -> None:
+        while self._unsynced:
+            path = self._unsynced.pop()
+            with self._translate_errors(path.name):
+                sync_directory(path)
+
+    async def names(self, folder: str) -> Sequence[str]:
+        return await asyncio.to_thread(self._list, folder)
+
+    def _list(self, folder: str) -> Sequence[str]:
+        with self._translate_errors(folder):
+            try:
+                found = sorted((self._path / folder).iterdir())
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            whole = [path.name for path in found if path.is_file() and path.suffix != TEMPORARY]
+            return [f"{folder}/{name}" for name in whole]
+
+    async def delete(self, names: Collection[str]) -> None:
+        await asyncio.to_thread(self._remove, names)
+
+    def _remove(self, names: Collection[str]) -> None:
+        for name in names:
+            path = self._path / name
+            with self._translate_errors(name):
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _translate_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"{error.strerror or error}{permission_hint(self._path, error)}"
+            if error.errno in _NO_ROOM:
+                raise StorageFull(ARCHIVE_FULL.fill(place=self.name, reason=reason)) from None
+            message = ARCHIVE_UNREACHABLE.fill(place=self.name, object=name, reason=reason)
+            raise LogUnreachable(message) from None

@@ -1,0 +1,249 @@
+"""``eventapi log archive``, and the commands that read an archive in place of the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventapi.testing.items import Content, create_item
+from events.transparency.signed_note import Signer
+from tests.eventapi.cli.running import (
+    answer_of,
+    invoke,
+    log_of,
+    message_in,
+    output_of,
+    refusal_of,
+    written,
+)
+from tests.events.buckets import STORED_IN, bucket
+
+READING = [
+    ["log", "show"],
+    ["log", "show", "--open"],
+    ["log", "diff", "--from", "3"],
+    ["log", "diff", "--from", "3", "--open"],
+    ["state", "show", "--at", "9"],
+    ["state", "digest", "--at", "9"],
+    ["state", "digest"],
+    ["data", "export", "--resource", "items", "--at", "11"],
+    ["log", "export"],
+    ["users", "list"],
+    ["resources", "list"],
+    ["log", "checkpoint"],
+    ["log", "prove", "5"],
+]
+
+WRITING = [
+    ["serve"],
+    ["users", "disable", "ann"],
+    ["users", "create", "eve", "eve@example.org", "--password-stdin"],
+    ["log", "restore", "--new-key"],
+    ["snapshot"],
+]
+
+
+@pytest.fixture(params=STORED_IN)
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Where an archive can be made."""
+    if request.param == "directory":
+        yield str(tmp_path / "archive")
+        return
+    with bucket(monkeypatch) as url:
+        yield url
+
+
+def test_an_archive_has_the_log_and_a_second_run_writes_only_what_is_new(
+    data: Path, place: str
+) -> None:
+    first = answer_of(data, "log", "archive", place)
+    assert (first["path"], first["events"], first["new"]) == (place, 12, 12)
+    again = answer_of(data, "log", "archive", place)
+    assert (again["new"], again["objects"], again["bytes"]) == (0, 0, 0)
+    assert again["root"] == first["root"]
+    written(data, create_item(1, Content("later")))
+    last = answer_of(data, "log", "archive", place)
+    assert (last["events"], last["new"]) == (13, 1)
+    assert last["root"] == answer_of(data, "log", "copy", f"{data.parent / 'copy'}/")["root"]
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_command_prints_what_it_prints_for_the_log(
+    data: Path, place: str, command: list[str]
+) -> None:
+    output_of(data, "log", "archive", place)
+    before = invoke(data, *command)
+    after = invoke(data, *command, "--log", place)
+    assert before.exit_code == 0, before.output
+    assert (after.exit_code, after.stdout) == (0, before.stdout), after.stderr
+
+
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+def test_a_command_that_writes_refuses_an_archive(
+    data: Path, place: str, command: list[str]
+) -> None:
+    output_of(data, "log", "archive", place)
+    result = invoke(data, *command, "--log", place, typed="long enough for all\n")
+    assert result.exit_code != 0
+    assert "is an archive, which is read-only" in result.stderr
+    assert answer_of(data, "log", "verify", place)["ok"]
+
+
+def test_an_archive_is_copied_back_and_restored(data: Path, place: str, tmp_path: Path) -> None:
+    output_of(data, "log", "archive", place)
+    back = tmp_path / "back" / "events.jsonl"
+    assert answer_of(data, "log", "copy", place, str(back))["events"] == 12
+    assert log_of(back.parent) == log_of(data)
+    code, err = refusal_of(data, "log", "restore", place)
+    assert code == 2
+    assert "log copy" in err
+    new = tmp_path / "new"
+    restoring = ("log", "restore", str(back), "--vault", str(data / "vault.sqlite"))
+    output_of(new, *restoring)
+    assert output_of(new, "users", "list") == output_of(data, "users", "list")
+
+
+def test_a_log_is_not_copied_into_an_archive(data: Path, place: str) -> None:
+    output_of(data, "log", "archive", place)
+    code, err = refusal_of(data, "log", "copy", place)
+    assert code == 2
+    assert "log archive" in err
+
+
+def test_rebuild_reads_an_archive_and_leaves_the_snapshots(data: Path, place: str) -> None:
+    output_of(data, "log", "archive", place)
+    output_of(data, "snapshot")
+    own = answer_of(data, "rebuild")
+    found = answer_of(data, "rebuild", "--log", place)
+    assert found["snapshot"] is None
+    assert (found["digest"], found["checksum"]) == (own["digest"], own["checksum"])
+    assert list((data / "snapshots").glob("*.snapshot"))
+
+
+def test_an_archive_of_another_log_is_refused_and_unchanged(
+    data: Path, place: str, tmp_path: Path
+) -> None:
+    output_of(data, "log", "archive", place)
+    other = tmp_path / "other"
+    items = [create_item(1, Content(f"other {number}")) for number in range(30)]
+    _begin(other)
+    written(other, *items)
+    code, err = refusal_of(other, "log", "archive", place)
+    assert code == 1
+    assert "is of another log" in message_in(err)
+    assert output_of(data, "log", "show", "--log", place) == output_of(data, "log", "show")
+
+
+def _begin(folder: Path) -> None:
+    result = invoke(
+        folder,
+        *("users", "create", "eve", "eve@example.org", "--password-stdin"),
+        typed="long enough for all\n",
+    )
+    assert result.exit_code == 0, result.output
+
+
+def test_an_archive_that_is_newer_than_the_log_is_refused(
+    data: Path, place: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy" / "events.jsonl"
+    output_of(data, "log", "copy", str(copy))
+    written(data, create_item(1, Content("later")))
+    output_of(data, "log", "archive", place)
+    code, err = refusal_of(data, "log", "archive", place, "--log", str(copy))
+    assert code == 1
+    assert "has 13 events, the log only 12" in message_in(err)
+
+
+def test_a_log_with_another_key_continues_its_archive(data: Path, place: str) -> None:
+    output_of(data, "log", "archive", place)
+    output_of(data, "log", "restore", "--new-key")
+    again = answer_of(data, "log", "archive", place)
+    assert again["new"] == 1
+    assert answer_of(data, "log", "verify", place)["ok"]
+    key = output_of(data, "log", "checkpoint", "--key").strip()
+    assert answer_of(data, "log", "verify", place, "--key", key)["ok"]
+
+
+def test_nothing_is_archived_while_signing_is_suspended(
+    data: Path, place: str, tmp_path: Path
+) -> None:
+    output_of(data, "log", "checkpoint")
+    (data / "events.jsonl.key").unlink()
+    code, err = refusal_of(data, "log", "archive", place)
+    assert code == 1
+    assert "nothing is archived without a new checkpoint" in message_in(err)
+    code, err = refusal_of(data, "log", "show", "--log", place)
+    assert code != 0
+    if not place.startswith("s3:"):
+        assert not Path(place).exists()
+
+
+def test_verify_checks_the_signature_of_an_archive(data: Path, place: str) -> None:
+    output_of(data, "log", "archive", place)
+    key = output_of(data, "log", "checkpoint", "--key").strip()
+    assert answer_of(data, "log", "verify", place, "--key", key, "--seals")["ok"]
+    other = Signer.from_seed(bytes(32), "eventapi/").verifier.vkey
+    assert invoke(data, "log", "verify", place, "--key", other).exit_code == 1
+    output_of(data, "log", "restore", "--new-key")
+    newer = output_of(data, "log", "checkpoint", "--key").strip()
+    assert invoke(data, "log", "verify", place, "--key", newer).exit_code == 1
+
+
+def test_an_erased_user_is_erased_from_the_archive_too(data: Path, place: str) -> None:
+    output_of(data, "log", "archive", place)
+    before = output_of(data, "log", "show", "--open", "--log", place)
+    assert "ann@example.org" in before
+    output_of(data, "users", "erase", "ann", "--yes")
+    for command in (
+        ("log", "show", "--open"),
+        ("log", "diff", "--from", "1", "--open"),
+        ("data", "export", "--resource", "items"),
+        ("users", "list"),
+    ):
+        shown = output_of(data, *command, "--log", place)
+        assert "ann@example.org" not in shown
+        assert "item 0" not in shown
+        assert "item 1" in shown or command[0] == "users"
+
+
+def test_evidence_is_collected_from_an_archive(data: Path, place: str, tmp_path: Path) -> None:
+    output_of(data, "log", "archive", place)
+    out = tmp_path / "pack.zip"
+    output_of(data, "log", "evidence", str(out), "--subject", "items/3", "--log", place)
+    assert out.stat().st_size > 1000
+
+
+def test_a_bad_place_is_refused(data: Path, tmp_path: Path) -> None:
+    secret = "s3://KEY:hunter2@bucket/logs"
+    for command in (("log", "archive", secret), ("log", "show", "--log", secret)):
+        result = invoke(data, *command)
+        assert result.exit_code == 2
+        assert "s3://BUCKET/PREFIX" in result.stderr
+        assert "hunter2" not in result.output
+    code, err = refusal_of(data, "log", "archive", str(data))
+    assert code == 2
+    assert "other files" in err
+    code, err = refusal_of(data, "log", "archive", "postgresql://u:p@h/db")
+    assert code == 2
+    code, err = refusal_of(data, "log", "archive", str(data / "events.jsonl"))
+    assert code == 2
+    assert invoke(data, "log", "show", "--log", str(tmp_path / "none")).exit_code != 0
+
+
+def test_the_figures_are_printed_as_fields(data: Path, place: str) -> None:
+    shown = output_of(data, "log", "archive", place)
+    assert [line.split()[0] for line in shown.splitlines()] == [
+        "path",
+        "events",
+        "new",
+        "bytes",
+        "objects",
+        "root",
+    ]
+    assert json.loads(output_of(data, "log", "verify", place, "--json"))["lines"] == 12
