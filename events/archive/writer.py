@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from events.archive.edge import RightEdge, edge_tiles, read_checkpoint, tree_of
 from events.archive.objects import CHECKPOINT, Objects
-from events.errors import DivergedLog
+from events.errors import DivergedLog, LogUnreachable
 from events.log.port import EventLog
 from events.messages.archives import LOG_CHANGED
 from events.transparency.merkle import leaf_hash, root_of
@@ -130,12 +131,16 @@ class _Tiles:
 
 
 async def _remove_replaced(objects: Objects, before: int, size: int) -> None:
-    """Remove partial tiles that are complete now; only the last ones can have any."""
+    """Remove partial tiles that are complete now; only the last ones can have any.
+
+    One that cannot be removed, because that is not permitted, is harmless.
+    """
     for level, number, _ in edge_tiles(before):
         if number < size >> 8 * (level + 1):
             folders = [tile_path(level, number)] + [entries_path(number)] * (level == 0)
             for folder in folders:
-                await objects.delete(await objects.names(f"{folder}.p"))
+                with suppress(LogUnreachable):
+                    await objects.delete(await objects.names(f"{folder}.p"))
 
 
 class _Uploads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 
 import pytest
@@ -105,6 +106,23 @@ async def test_lines_that_are_not_those_of_the_checkpoint_are_not_archived() -> 
         await archive(other, objects, note_of([*lines, *small_lines(50)]))
     assert objects.content[CHECKPOINT] == checkpoint
     assert await lines_in(objects) == lines
+
+
+class NothingIsDeleted(MemoryObjects):
+    """The right to delete is missing."""
+
+    async def delete(self, names: Collection[str]) -> None:
+        raise LogUnreachable("not permitted")
+
+
+@pytest.mark.anyio
+async def test_an_archive_grows_without_the_right_to_delete() -> None:
+    lines, objects = small_lines(600), NothingIsDeleted()
+    await archive(lines[:300], objects)
+    await archive(lines, objects)
+    assert "tile/0/001.p/44" in objects.content
+    assert await lines_in(objects) == lines
+    assert await findings_of(objects) == []
 
 
 @pytest.mark.anyio
