@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,7 +15,7 @@ STORED_IN = ["directory", pytest.param("bucket", marks=pytest.mark.long)]
 
 
 @contextmanager
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bucket(set_variable: Callable[[str, str], None]) -> Iterator[str]:
     """The address of an empty prefix in a new bucket, with the variables that lead to it."""
     # Slow to import, and only in the dependency group of the long tests.
     import requests  # noqa: PLC0415
@@ -27,10 +27,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         host, port = server.get_host_and_port()
         name, endpoint = next(_names), f"http://{host}:{port}"
         requests.put(f"{endpoint}/{name}", timeout=10).raise_for_status()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-tests")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        set_variable("AWS_ENDPOINT_URL", endpoint)
+        set_variable("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        set_variable("AWS_SECRET_ACCESS_KEY", "secret-of-tests")
+        set_variable("AWS_REGION", "us-east-1")
         yield f"s3://{name}/logs/main"
     finally:
         server.stop()

@@ -54,7 +54,7 @@ def place(
     if request.param == "directory":
         yield str(tmp_path / "archive")
         return
-    with bucket(monkeypatch) as url:
+    with bucket(monkeypatch.setenv) as url:
         yield url
 
 
