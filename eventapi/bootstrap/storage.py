@@ -278,13 +278,13 @@ def checkpoints_of(
 ) -> Checkpoints:
     """The checkpoints of a log; those of a log from ``overrides`` are kept in memory.
 
-    Raises `ConfigurationError` for a bad policy.
+    An archive has one, and no other is signed. Raises `ConfigurationError` for a bad policy.
     """
     policy, tree = policy_of(settings), tree or Tree(log)
-    if overrides.log is not None:
-        return Checkpoints(tree, MemorySigning(), policy=policy)
     if isinstance(log, ArchivedLog):
         return Checkpoints(tree, signing_of(settings, log), policy=policy)
+    if overrides.log is not None:
+        return Checkpoints(tree, MemorySigning(), policy=policy)
     if settings.is_database:
         store = _signing_store_in_database(settings, log)
         return Checkpoints(tree, store, MAX_REPLICA_LAG_SECONDS, policy)

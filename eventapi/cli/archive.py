@@ -18,7 +18,7 @@ from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.configuration.settings import Settings
 from events.archive.edge import RightEdge, read_checkpoint, read_edge
 from events.archive.objects import CHECKPOINT, Objects
-from events.archive.places import bucket_fault, is_bucket
+from events.archive.places import bucket_fault
 from events.archive.reader import ArchivedLog
 from events.archive.writer import Written, write_archive, write_checkpoint
 from events.codec import stated_hash
@@ -82,8 +82,8 @@ def archive(to: str, rewrite: bool, as_json: bool) -> None:
 def _check_place(to: str) -> None:
     """Refuse an address of something else, and a directory with other files."""
     if "://" in to:
-        if not is_bucket(to) or (fault := bucket_fault(to)):
-            raise Misuse(f"TO: {bucket_fault('')}" if not is_bucket(to) else f"TO: {fault}")
+        if fault := bucket_fault(to):
+            raise Misuse(f"TO: {fault}")
         return
     path = Path(to)
     if path.exists() and not path.is_dir():

@@ -7,13 +7,13 @@ differs from those, and from the tile above it. The lines themselves are judged 
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import BinaryIO, Final
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import BinaryIO
 
 import msgspec
 
+from events.archive.ahead import fetch_ahead
 from events.archive.edge import edge_tiles, get_tile, tree_of
 from events.archive.objects import CHECKPOINT, Objects
 from events.transparency.merkle import HASH_BYTES, leaf_hash, root_of
@@ -28,8 +28,6 @@ from events.transparency.tiles import (
     tile_path,
 )
 from events.verification.report import MAX_FINDINGS, Finding, Kind, Report
-
-_BUNDLES_AHEAD: Final = 4
 
 _Fetched = tuple[bytes | None, bytes | None]
 """The contents of a bundle and of the tile over its lines."""
@@ -60,42 +58,25 @@ class ArchiveExport:
 
     async def write(self, out: BinaryIO, progress: Callable[[int], None]) -> None:
         """Write the lines, each with a newline; raises `LogUnreachable`."""
-        absent = 0
-        number = 0
-        async for bundle, tile in self._fetch():
-            absent = absent + 1 if bundle is None and tile is None else 0
-            lines = self._lines_of(number, bundle)
-            out.write(b"".join(line + b"\n" for line in lines))
-            await self._check_lowest(number, lines, tile)
-            self._offset += sum(map(len, lines)) + len(lines)
-            number += 1
-            progress(number * TILE)
-            if absent > MAX_FINDINGS:
-                return  # It is the size that is wrong: nothing is there.
+        absent = number = 0
+        numbers = range(-(-self._size // TILE))
+        async with aclosing(fetch_ahead(self._fetch, numbers)) as fetched:
+            async for bundle, tile in fetched:
+                lines = self._lines_of(number, bundle)
+                out.write(b"".join(line + b"\n" for line in lines))
+                await self._check_lowest(number, lines, tile)
+                self._offset += sum(map(len, lines)) + len(lines)
+                number += 1
+                progress(min(number * TILE, self._size))
+                absent = absent + 1 if bundle is None and tile is None else 0
+                if absent > MAX_FINDINGS:
+                    return  # It is the size that is wrong: nothing is there.
         await self._check_edge()
-
-    async def _fetch(self) -> AsyncIterator[_Fetched]:
-        """Fetch all bundles with their tiles, a few ahead."""
-        numbers = iter(range(-(-self._size // TILE)))
-        running = deque[asyncio.Task[_Fetched]]()
-        try:
-            while True:
-                while len(running) < _BUNDLES_AHEAD and (number := next(numbers, None)) is not None:
-                    running.append(asyncio.create_task(self._fetch_one(number)))
-                if not running:
-                    return
-                fetched = await running[0]
-                running.popleft()
-                yield fetched
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
 
     def _width(self, number: int) -> int:
         return min(TILE, self._size - number * TILE)
 
-    async def _fetch_one(self, number: int) -> _Fetched:
+    async def _fetch(self, number: int) -> _Fetched:
         width = self._width(number)
         bundle = await self._objects.get(entries_path(number, width), MAX_BUNDLE_BYTES)
         if bundle is None and width < TILE:

@@ -7,12 +7,12 @@ object that is wrong raises `DamagedLog`, and none of its lines is returned.
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
+from events.archive.ahead import fetch_ahead
 from events.archive.damage import damaged
 from events.archive.edge import RightEdge, get_tile, read_checkpoint, read_edge
 from events.archive.objects import Objects
@@ -30,9 +30,6 @@ from events.transparency.tiles import (
     split_tile,
     tile_path,
 )
-
-BUNDLES_AHEAD: Final = 4
-"""Bundles that are fetched while earlier ones are used; each may have 16 MiB, most have 100 KiB."""
 
 _MAX_CACHED_BYTES: Final = 1 << 24
 """Bytes of bundles in memory for reads of single lines; one bundle is always kept."""
@@ -91,25 +88,15 @@ class ArchivedLog:
         end = self._size if upto is None else min(upto, self._size)
         if after >= end:
             return
-        numbers = deque(range(after // TILE, (end - 1) // TILE + 1))
-        fetching = deque[asyncio.Task[list[bytes]]]()
-        try:
-            number = numbers[0]
-            while numbers or fetching:
-                while numbers and len(fetching) < BUNDLES_AHEAD:
-                    fetching.append(asyncio.create_task(self._bundle(numbers.popleft())))
-                lines = await fetching[0]
-                fetching.popleft()
-                start = number * TILE
+        numbers = range(after // TILE, (end - 1) // TILE + 1)
+        async with aclosing(fetch_ahead(self._bundle, numbers)) as bundles:
+            start = numbers[0] * TILE
+            async for lines in bundles:
                 wanted = lines[max(after - start, 0) : end - start]
                 if len(wanted) < len(lines):
-                    self._keep(number, lines)
+                    self._keep(start // TILE, lines)
                 yield wanted
-                number += 1
-        finally:
-            for task in fetching:
-                task.cancel()
-            await asyncio.gather(*fetching, return_exceptions=True)
+                start += TILE
 
     async def _bundle(self, number: int) -> list[bytes]:
         """The proven lines of a bundle; raises `DamagedLog`."""

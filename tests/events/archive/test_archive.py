@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.archive.ahead import BUNDLES_AHEAD
 from events.archive.objects import CHECKPOINT
-from events.archive.reader import BUNDLES_AHEAD, ArchivedLog
+from events.archive.reader import ArchivedLog
 from events.errors import ConfigurationError, DivergedLog, LogUnavailable, LogUnreachable
 from events.log.port import Head
 from events.transparency.tiles import entries_path
