@@ -19,6 +19,7 @@ from tests.eventapi.cli.running import (
     refusal_of,
     written,
 )
+from tests.eventapi.cli.test_segments import close_most
 from tests.events.buckets import STORED_IN, bucket
 
 READING = [
@@ -247,3 +248,35 @@ def test_the_figures_are_printed_as_fields(data: Path, place: str) -> None:
         "root",
     ]
     assert json.loads(output_of(data, "log", "verify", place, "--json"))["lines"] == 12
+
+
+def test_closed_segments_give_the_same_archive(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output_of(data, "log", "archive", str(tmp_path / "one"))
+    close_most(data, monkeypatch)
+    assert answer_of(data, "log", "archive", str(tmp_path / "two"))["events"] == 12
+    one, two = (
+        {file.relative_to(place): file.read_bytes() for file in place.rglob("*") if file.is_file()}
+        for place in (tmp_path / "one", tmp_path / "two")
+    )
+    assert one == two
+
+
+def test_a_database_is_archived_and_its_archive_copied_back(
+    data: Path, moved: str, place: str, tmp_path: Path
+) -> None:
+    found = answer_of(data, "log", "archive", place, "--log", moved)
+    assert (found["events"], found["new"]) == (12, 12)
+    again = answer_of(data, "log", "archive", place, "--log", moved)
+    assert again["objects"] == 0
+    output_of(data, "log", "copy", place, str(tmp_path / "back.jsonl"))
+    assert (tmp_path / "back.jsonl").read_bytes() == log_of(data)
+
+
+def test_an_archive_is_archived_elsewhere(data: Path, place: str, tmp_path: Path) -> None:
+    output_of(data, "log", "archive", place)
+    other = str(tmp_path / "other")
+    assert answer_of(data, "log", "archive", other, "--log", place)["new"] == 12
+    key = output_of(data, "log", "checkpoint", "--key").strip()
+    assert answer_of(data, "log", "verify", other, "--key", key)["ok"]
