@@ -62,8 +62,8 @@ class ArchiveResult(msgspec.Struct, frozen=True):
 def archive(to: str, rewrite: bool, as_json: bool) -> None:
     """Archive the log in TO: a directory, or s3://BUCKET/PREFIX.
 
-    The archive has the form of C2SP tlog-tiles: a signed checkpoint, tiles of hashes, and bundles of
-    256 lines. Only new events are read and written. The command works beside a running server.
+    The archive has the form of C2SP tlog-tiles: a signed checkpoint, tiles of hashes, and bundles
+    of 256 lines. Only new events are read and written. The command works beside a running server.
     `log verify`, `log show` and all other commands that only read accept the archive as the log.
 
     Endpoint, region and credentials of a bucket are those of the variables AWS_*. The keys are not
@@ -136,8 +136,9 @@ async def _known_part(
 ) -> tuple[Frontier, Record]:
     """The tree and the last record of an archive, or those of an empty log.
 
-    The archive counts only if the key of the log signed its checkpoint, and if that or a later one is recorded
-    as signed: then the checkpoint of the new lines continues it. Otherwise all lines are read again.
+    The archive counts only if the key of the log signed its checkpoint, and if that or a later one
+    is recorded as signed: then the checkpoint of the new lines continues it. Otherwise all lines
+    are read again.
     """
     nothing = Frontier(), START
     if edge is None:

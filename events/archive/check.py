@@ -1,7 +1,7 @@
 """Find all damage of an archive's objects, and export its lines to a file.
 
-Every tile is compared with the objects below it, from the lines up to the checkpoint: a damaged tile
-differs from those, and from the tile above it. The lines themselves are judged by
+Every tile is compared with the objects below it, from the lines up to the checkpoint: a damaged
+tile differs from those, and from the tile above it. The lines themselves are judged by
 `events.verification`, so the export has all that can be read, and a gap where nothing can.
 """
 

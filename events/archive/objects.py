@@ -14,8 +14,8 @@ MAX_CHECKPOINT_BYTES: Final = 1 << 16
 class Objects(Protocol):
     """Objects with names like relative paths.
 
-    An object is there as a whole or not at all, also after a crash. A put replaces an object of that
-    name at one instant. Several processes may put and read at the same time.
+    An object is there as a whole or not at all, also after a crash. A put replaces an object of
+    that name at one instant. Several processes may put and read at the same time.
 
     Every method raises `LogUnreachable` if the storage does not answer or refuses, and `put` and
     `flush` raise `StorageFull` if there is no room.

@@ -1,8 +1,8 @@
 """The log in an archive, open for reading: the checkpoint proves every line.
 
-The hashes of the lines of a bundle give the hash of their tile, which is in a tile one level higher,
-and so on up to the right edge, which the checkpoint proves. Nothing of it is believed before: an
-object that is wrong raises `DamagedLog`, and none of its lines is returned.
+The hashes of the lines of a bundle give the hash of their tile, which is in a tile one level
+higher, and so on up to the right edge, which the checkpoint proves. Nothing is trusted before that:
+an object that is wrong raises `DamagedLog`, and none of its lines is returned.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ _MAX_REASON: Final = 300
 class BucketObjects:
     """The objects below a prefix of a bucket.
 
-    Region, endpoint and credentials are those of the usual variables ``AWS_*``. A connection without
-    TLS is allowed only if the endpoint says ``http://``.
+    Region, endpoint and credentials are those of the usual variables ``AWS_*``. A connection
+    without TLS is allowed only if the endpoint begins with ``http://``.
     """
 
     def __init__(self, url: str) -> None:

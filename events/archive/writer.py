@@ -1,9 +1,9 @@
 """Write a log into an archive, or what is new in it.
 
-The order is what makes a crash harmless: first every bundle and tile, then the checkpoint, then the
-removal of partial tiles that a complete one has replaced. Objects are functions of the log, and their
-names contain their widths. So a run that is repeated, or two at the same time, write the same bytes,
-and what an interrupted run wrote beyond the checkpoint does not count.
+The order is what makes a crash harmless: first every bundle and tile, then the checkpoint, then
+the removal of partial tiles that a complete one has replaced. Objects are functions of the log, and
+their names contain their widths. So a run that is repeated, or two at the same time, write the same
+bytes, and what an interrupted run wrote beyond the checkpoint does not count.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ async def write_archive(
 ) -> Written:
     """Write the lines up to a checkpoint of the log, and then the checkpoint.
 
-    ``note`` is the checkpoint. ``edge`` is the right edge of the archive, which the log must continue, or None to write every
-    object. ``before`` is the size of the archive. Raises `DivergedLog` if the lines are not those of
-    the checkpoint, and the errors of the ports; then the archive is as it was.
+    ``note`` is the checkpoint. ``edge`` is the right edge of the archive, which the log must
+    continue, or None to write every object. ``before`` is the size of the archive. Raises
+    `DivergedLog` if the lines are not those of the checkpoint, and the errors of the ports; then the
+    archive is as it was.
     """
     head = TreeHead.parse(note)
     uploads = _Uploads(objects)
@@ -62,7 +63,7 @@ async def write_archive(
     if tree_of(tiles.levels).root != head.root:
         raise DivergedLog(LOG_CHANGED)
     await objects.flush()
-    shown = await read_checkpoint(objects) if before else None
+    shown = await read_checkpoint(objects)
     if shown is None or TreeHead.parse(shown).size <= head.size:  # Another run may be ahead.
         await uploads.put(CHECKPOINT, str(note).encode())
         await uploads.finish()
