@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,9 @@ def is_archive(place: str) -> bool:
     if "://" in place:
         return is_bucket(place)
     path = Path(place)
-    return (path / "tile").is_dir() and (path / CHECKPOINT).is_file()
+    with suppress(OSError):  # Of a path that may not be read, opening it reports that.
+        return (path / "tile").is_dir() and (path / CHECKPOINT).is_file()
+    return False
 
 
 def bucket_fault(url: str) -> str | None:

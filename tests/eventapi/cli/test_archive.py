@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,6 +219,24 @@ def test_evidence_is_collected_from_an_archive(data: Path, place: str, tmp_path:
     out = tmp_path / "pack.zip"
     output_of(data, "log", "evidence", str(out), "--subject", "items/3", "--log", place)
     assert out.stat().st_size > 1000
+
+
+def test_values_are_not_opened_where_that_cannot_be_recorded(
+    data: Path, place: str, tmp_path: Path
+) -> None:
+    output_of(data, "log", "archive", place)
+    selected = ("--subject", "items/3", "--open", "--log", place)
+    code, err = refusal_of(data, "log", "evidence", str(tmp_path / "pack.zip"), *selected)
+    assert code == 3
+    assert "is an archive, which is read-only" in message_in(err)
+
+
+def test_a_bucket_needs_the_extra(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    for command in (("log", "archive", "s3://bucket/x"), ("log", "show", "--log", "s3://bucket/x")):
+        code, err = refusal_of(data, *command)
+        assert code == 3
+        assert "eventapi-server[s3]" in err
 
 
 def test_a_bad_place_is_refused(data: Path, tmp_path: Path) -> None:

@@ -105,3 +105,11 @@ def test_addresses_of_buckets_have_nothing_else_in_them() -> None:
         fault = bucket_fault(bad)
         assert fault is not None
         assert "secret" not in fault
+
+
+def test_a_place_that_cannot_be_looked_at_is_no_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert not is_archive("/elsewhere")
