@@ -7,12 +7,13 @@ from pathlib import Path
 
 from eventapi.bootstrap.paths import signing_key_path
 from eventapi.configuration.settings import Settings
+from events.archive.damage import damaged
 from events.archive.directory import DirectoryObjects
-from events.archive.objects import Objects
+from events.archive.objects import CHECKPOINT, Objects
 from events.archive.places import is_bucket
 from events.archive.reader import ArchivedLog
 from events.archive.signing import ArchivedSigning
-from events.transparency.signed_note import Signer
+from events.transparency.signed_note import Note, Signer, TreeHead
 
 
 def objects_at(place: str) -> Objects:
@@ -30,9 +31,25 @@ def objects_at(place: str) -> Objects:
 async def open_archive(settings: Settings) -> ArchivedLog:
     """Open the archive that the settings name as the log.
 
-    Raises `ConfigurationError`, `DamagedLog` and `LogUnreachable`.
+    Raises `ConfigurationError`, `LogUnreachable`, and `DamagedLog`, also as `check_signature`.
     """
-    return await ArchivedLog.open(objects_at(settings.log or ""))
+    log = await ArchivedLog.open(objects_at(settings.log or ""))
+    check_signature(settings, log.name, log.checkpoint)
+    return log
+
+
+def check_signature(settings: Settings, place: str, note: Note) -> None:
+    """Raise `DamagedLog` if a checkpoint is forged, as far as the key at hand shows.
+
+    It is if it has the name of that key, which did not sign it. Without that key only `log verify
+    --key` can check the signature.
+    """
+    signer = _signer_at_hand(settings)
+    if signer is None or signer.verifier.name != TreeHead.parse(note).origin:
+        return
+    if not signer.verifier.verify(note):
+        reason = f"{CHECKPOINT} names {signer.verifier.name}, but its key did not sign it"
+        raise damaged(place, reason, 1)
 
 
 def signing_of(settings: Settings, log: ArchivedLog) -> ArchivedSigning:
@@ -40,10 +57,15 @@ def signing_of(settings: Settings, log: ArchivedLog) -> ArchivedSigning:
 
     Evidence is signed with the key of the data directory, if that has signed the checkpoint.
     """
-    signer = None
-    with suppress(OSError, ValueError):
-        key = signing_key_path(settings.data_path / "events.jsonl").read_text(encoding="ascii")
-        signer = Signer.parse(key)
+    signer = _signer_at_hand(settings)
     if signer is not None and not signer.verifier.verify(log.checkpoint):
         signer = None
     return ArchivedSigning(log.name, log.checkpoint, signer)
+
+
+def _signer_at_hand(settings: Settings) -> Signer | None:
+    """The key of the log in the data directory, if there is one."""
+    with suppress(OSError, ValueError):
+        key = signing_key_path(settings.data_path / "events.jsonl").read_text(encoding="ascii")
+        return Signer.parse(key)
+    return None

@@ -14,26 +14,29 @@ from eventapi.bootstrap.storage import checkpoints_of
 from eventapi.cli.failures import Misuse, NegativeResult
 from eventapi.cli.opening import opened_log
 from eventapi.cli.options import json_option, loaded, settings_options
-from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.configuration.settings import Settings
-from events.archive.edge import RightEdge, read_checkpoint, read_edge
+from events.archive.edge import RightEdge, has_lines, read_checkpoint, read_edge
 from events.archive.objects import CHECKPOINT, Objects
 from events.archive.places import bucket_fault
 from events.archive.reader import ArchivedLog
-from events.archive.writer import Written, write_archive, write_checkpoint
+from events.archive.writer import store_checkpoint, write_archive
 from events.codec import stated_hash
-from events.errors import DivergedLog, SigningSuspended
+from events.errors import DamagedLog, DivergedLog, SigningSuspended
 from events.log.check import ends_at
 from events.log.port import EventLog, Head
 from events.messages.archives import (
     ARCHIVE_AHEAD,
     ARCHIVE_NOT_SIGNED,
     ARCHIVE_OF_OTHER_LOG,
+    ARCHIVE_WITHOUT_CHECKPOINT,
+    LOG_WITHOUT_KEY,
     NOT_FOR_ARCHIVE,
 )
 from events.record import START, Record
 from events.transparency.merkle import Frontier
 from events.transparency.signed_note import Note, TreeHead
+from events.transparency.signing.port import SigningState
 from events.transparency.tree import ContinuedTree
 from events.verification.checks import position_record
 
@@ -96,17 +99,20 @@ def _check_place(to: str) -> None:
 
 async def _archive(settings: Settings, objects: Objects, *, rewrite: bool) -> ArchiveResult:
     async with opened_log(settings) as log:
-        before = await read_checkpoint(objects)
+        before = await _checkpoint_in(objects, rewrite=rewrite)
         archived = 0 if before is None else TreeHead.parse(before).size
         if archived > log.position:
             message = ARCHIVE_AHEAD.fill(place=objects.name, archived=archived, events=log.position)
             raise DivergedLog(message)
+        state = await checkpoints_of(settings, log).signing_state()
         edge = None if before is None or rewrite else await read_edge(objects, before)
-        tree = ContinuedTree(log, *await _known_part(settings, log, objects, edge))
+        tree = ContinuedTree(log, *await _known_part(log, objects, edge, state))
         await tree.grow()
         if before is not None and await tree.root(archived) != TreeHead.parse(before).root:
             message = ARCHIVE_OF_OTHER_LOG.fill(place=objects.name, archived=archived)
             raise DivergedLog(message)
+        if before is not None and state.status == "new":
+            raise NegativeResult(ARCHIVE_NOT_SIGNED.fill(reason=LOG_WITHOUT_KEY))
         try:
             note = await checkpoints_of(settings, log, tree=tree).current()
         except SigningSuspended as error:
@@ -115,12 +121,16 @@ async def _archive(settings: Settings, objects: Objects, *, rewrite: bool) -> Ar
         if head.size > archived or rewrite:
             with progress_bar("archiving the log", head.size) as progress:
                 written = await write_archive(
-                    log, objects, note, before=archived, edge=edge, progress=progress
+                    log,
+                    objects,
+                    note,
+                    archived=archived,
+                    edge=edge,
+                    root_at=tree.root,
+                    progress=progress,
                 )
-        elif before is not None and _says_more(note, before):
-            written = await write_checkpoint(objects, note)
         else:
-            written = Written()
+            written = await store_checkpoint(objects, note, tree.root)
     return ArchiveResult(
         objects.name,
         head.size,
@@ -131,8 +141,26 @@ async def _archive(settings: Settings, objects: Objects, *, rewrite: bool) -> Ar
     )
 
 
+async def _checkpoint_in(objects: Objects, *, rewrite: bool) -> Note | None:
+    """The checkpoint of an archive, or None if there is no archive yet.
+
+    Without it, whose lines these are is not known: with ``rewrite`` a lost or damaged checkpoint
+    counts as none, otherwise this raises `NegativeResult` or `DamagedLog`.
+    """
+    try:
+        note = await read_checkpoint(objects)
+    except DamagedLog as error:
+        if not rewrite:
+            raise
+        echo_warning(error.message)
+        return None
+    if note is None and not rewrite and await has_lines(objects):
+        raise NegativeResult(ARCHIVE_WITHOUT_CHECKPOINT.fill(place=objects.name))
+    return note
+
+
 async def _known_part(
-    settings: Settings, log: EventLog, objects: Objects, edge: RightEdge | None
+    log: EventLog, objects: Objects, edge: RightEdge | None, state: SigningState
 ) -> tuple[Frontier, Record]:
     """The tree and the last record of an archive, or those of an empty log.
 
@@ -143,7 +171,6 @@ async def _known_part(
     nothing = Frontier(), START
     if edge is None:
         return nothing
-    state = await checkpoints_of(settings, log).signing_state()
     size = edge.head.size
     if state.signer is None or not state.signer.verifier.verify(edge.note):
         return nothing
@@ -154,8 +181,3 @@ async def _known_part(
     if not await ends_at(log, last):
         return nothing
     return edge.tree(), position_record(size, last.hash, "", "", 0)
-
-
-def _says_more(note: Note, before: Note) -> bool:
-    """Whether a checkpoint of the same lines has another text, or more signatures."""
-    return note.text != before.text or len(note.signatures) > len(before.signatures)

@@ -113,7 +113,7 @@ def verify_log(
     with ExitStack() as stack:
         export: ExportedArchive | None = None
         if archive is not None:
-            export = stack.enter_context(exported_archive(archive))
+            export = stack.enter_context(exported_archive(settings, archive))
             head = head or tree_head_of(export.checkpoint_name, export.note, key, policy)
             file = export.path
         else:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from eventapi.bootstrap.archives import objects_at
+from eventapi.bootstrap.archives import check_signature, objects_at
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.output import progress_bar
+from eventapi.configuration.settings import Settings
 from events.archive.check import ArchiveExport, with_objects
 from events.archive.edge import read_checkpoint
 from events.archive.objects import CHECKPOINT, Objects
@@ -36,7 +37,7 @@ class ExportedArchive(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def exported_archive(place: str) -> Iterator[ExportedArchive]:
+def exported_archive(settings: Settings, place: str) -> Iterator[ExportedArchive]:
     """Export an archive; the file is removed at the end.
 
     Raises `NegativeResult` if its checkpoint cannot be read, `ConfigurationError` if it has none, and
@@ -45,17 +46,18 @@ def exported_archive(place: str) -> Iterator[ExportedArchive]:
     objects = objects_at(place)
     with tempfile.TemporaryDirectory(prefix="eventapi-") as folder:
         path = Path(folder) / "events.jsonl"
-        note, export = asyncio.run(_export(objects, path))
+        note, export = asyncio.run(_export(settings, objects, path))
         yield ExportedArchive(path, f"{objects.name}/{CHECKPOINT}", note, export)
 
 
-async def _export(objects: Objects, path: Path) -> tuple[Note, ArchiveExport]:
+async def _export(settings: Settings, objects: Objects, path: Path) -> tuple[Note, ArchiveExport]:
     try:
         note = await read_checkpoint(objects)
+        if note is None:
+            raise ConfigurationError(NO_ARCHIVE.fill(place=objects.name))
+        check_signature(settings, objects.name, note)
     except DamagedLog as error:
         raise NegativeResult(error.message) from None
-    if note is None:
-        raise ConfigurationError(NO_ARCHIVE.fill(place=objects.name))
     head = TreeHead.parse(note)
     export = ArchiveExport(objects, head)
     with path.open("wb") as file, progress_bar("reading the archive", head.size) as progress:

@@ -174,13 +174,19 @@ class ArchiveExport:
 
 
 def with_objects(report: Report, export: ArchiveExport, size: int) -> Report:
-    """Merge the findings about objects into the report on the lines."""
+    """Merge the findings about objects into the report on the lines.
+
+    The first finding of each kind is always listed, because the verdict depends on the kinds.
+    """
     named = [_with_name(finding, size) for finding in report.findings]
     found = sorted([*export.findings, *named], key=lambda one: one.position)
+    first = {one.kind: one for one in reversed(found)}
+    rest = [one for one in found if one is not first[one.kind]]
+    listed = [*first.values(), *rest][:MAX_FINDINGS]
     return msgspec.structs.replace(
         report,
-        findings=found[:MAX_FINDINGS],
-        left_off=report.left_off + len(found[MAX_FINDINGS:]),
+        findings=sorted(listed, key=lambda one: one.position),
+        left_off=report.left_off + len(found) - len(listed),
     )
 
 

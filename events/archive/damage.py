@@ -6,6 +6,7 @@ from events.errors import DamagedLog
 from events.messages.archives import ARCHIVE_DAMAGED
 
 
-def damaged(reason: str, position: int) -> DamagedLog:
-    """The error that an object is missing or wrong, from the event at a position on."""
-    return DamagedLog(ARCHIVE_DAMAGED.fill(reason=reason), position=position)
+def damaged(place: str, reason: str, position: int) -> DamagedLog:
+    """The error that an object is missing or wrong, which has the event at a position."""
+    message = ARCHIVE_DAMAGED.fill(place=place, position=position, reason=reason)
+    return DamagedLog(message, position=position)

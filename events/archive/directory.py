@@ -36,6 +36,7 @@ class DirectoryObjects:
         self._path = path
         self._unsynced: set[Path] = set()
         """Directories with entries that are not durable yet."""
+        self._made: set[Path] = set()
 
     async def get(self, name: str, limit: int) -> bytes | None:
         return await asyncio.to_thread(self._read, name, limit)
@@ -73,14 +74,16 @@ class DirectoryObjects:
         self._unsynced.add(path.parent)
 
     def _make_folder(self, path: Path) -> None:
-        if path.is_dir():
+        # A run that was killed may have made it, and not synced its entry.
+        if path in self._made:
             return
         if path == self._path:
             make_directory(path)
-            return
-        self._make_folder(path.parent)
-        make_one_directory(path)
-        self._unsynced.add(path.parent)
+        else:
+            self._make_folder(path.parent)
+            make_one_directory(path)
+            self._unsynced.add(path.parent)
+        self._made.add(path)
 
     async def flush(self) -> None:
         await asyncio.to_thread(self._sync)

@@ -14,7 +14,7 @@ from events.archive.damage import damaged
 from events.archive.objects import CHECKPOINT, MAX_CHECKPOINT_BYTES, Objects
 from events.transparency.merkle import HASH_BYTES, Frontier
 from events.transparency.signed_note import Note, TreeHead
-from events.transparency.tiles import TILE, split_tile, tile_path
+from events.transparency.tiles import TILE, entries_path, split_tile, tile_path
 
 TILE_BYTES = TILE * HASH_BYTES
 
@@ -53,9 +53,18 @@ async def read_checkpoint(objects: Objects) -> Note | None:
     try:
         note = Note.parse(content.decode())
         TreeHead.parse(note)
+    except UnicodeDecodeError:
+        raise damaged(objects.name, f"{CHECKPOINT} is not text in UTF-8", 1) from None
     except ValueError as error:
-        raise damaged(f"{CHECKPOINT}: {error}", position=1) from None
+        raise damaged(objects.name, f"{CHECKPOINT}: {error}", 1) from None
     return note
+
+
+async def has_lines(objects: Objects) -> bool:
+    """Whether there is a bundle of lines, which an interrupted first run leaves, too."""
+    first = entries_path(0)
+    names = await objects.names(first.rpartition("/")[0]) or await objects.names(f"{first}.p")
+    return bool(names)
 
 
 async def read_edge(objects: Objects, note: Note) -> RightEdge:
@@ -68,12 +77,12 @@ async def read_edge(objects: Objects, note: Note) -> RightEdge:
         if content is None or len(content) != width * HASH_BYTES:
             wrong = "is missing" if content is None else f"is not {width} hashes long"
             position = (number * TILE << 8 * level) + 1
-            raise damaged(f"{path} {wrong}", position=position)
+            raise damaged(objects.name, f"{path} {wrong}", position)
         levels += [[] for _ in range(level - len(levels))] + [split_tile(content)]
         paths.append(path)
     if tree_of(levels).root != head.root:
         reason = f"one of these is not what was written: {', '.join(paths)}"
-        raise damaged(reason, position=max(head.size, 1))
+        raise damaged(objects.name, reason, max(head.size, 1))
     return RightEdge(note, head, levels)
 
 

@@ -111,11 +111,11 @@ class ArchivedLog:
             path = entries_path(number)  # The complete bundle has replaced it.
             content = await self._objects.get(path, MAX_BUNDLE_BYTES)
         if content is None:
-            raise damaged(f"{path} is missing", position=start + 1)
+            raise damaged(self.name, f"{path} is missing", start + 1)
         lines, is_whole = decode_bundle(content)
         due = width if path == entries_path(number, width) else TILE
         if not is_whole or len(lines) != due:
-            raise damaged(f"{path} is not a bundle of {due} lines", position=start + 1)
+            raise damaged(self.name, f"{path} is not a bundle of {due} lines", start + 1)
         leaves = [leaf_hash(line) for line in lines[:width]]
         if width < TILE:
             is_proven = leaves == self._at_edge(0, start)
@@ -123,7 +123,7 @@ class ArchivedLog:
             is_proven = root_of(leaves) == await self._hash(1, number)
         if not is_proven:
             reason = f"{path} is not what the checkpoint proves"
-            raise damaged(reason, position=start + 1)
+            raise damaged(self.name, reason, start + 1)
         return lines[:width]
 
     def _keep(self, number: int, lines: list[bytes]) -> None:
@@ -156,7 +156,7 @@ class ArchivedLog:
             if len(hashes) != TILE or root_of(hashes) != await self._hash(level + 1, number):
                 wrong = "is missing" if content is None else "is not what the checkpoint proves"
                 position = (number * TILE << 8 * level) + 1
-                raise damaged(f"{tile_path(level, number)} {wrong}", position=position)
+                raise damaged(self.name, f"{tile_path(level, number)} {wrong}", position)
             self._tiles[key] = hashes
             if len(self._tiles) > _MAX_CACHED_TILES:
                 self._tiles.popitem(last=False)

@@ -3,13 +3,14 @@
 The order is what makes a crash harmless: first every bundle and tile, then the checkpoint, then
 the removal of partial tiles that a complete one has replaced. Objects are functions of the log, and
 their names contain their widths. So a run that is repeated, or two at the same time, write the same
-bytes, and what an interrupted run wrote beyond the checkpoint does not count.
+bytes, and what an interrupted run wrote beyond the checkpoint does not count. Before the checkpoint
+is stored, it is compared with the one that is there then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -17,14 +18,16 @@ import msgspec
 
 from events.archive.edge import RightEdge, edge_tiles, read_checkpoint, tree_of
 from events.archive.objects import CHECKPOINT, Objects
-from events.errors import DivergedLog, LogUnreachable
+from events.errors import DamagedLog, DivergedLog, LogUnreachable
 from events.log.port import EventLog
-from events.messages.archives import LOG_CHANGED
+from events.messages.archives import ARCHIVE_OVERTAKEN, LOG_CHANGED
 from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import Note, TreeHead
 from events.transparency.tiles import TILE, encode_bundle, entries_path, tile_path
 
 _PUTS_AT_ONCE: Final = 8
+
+RootAt = Callable[[int], Awaitable[bytes]]
 
 
 class Written(msgspec.Struct):
@@ -39,16 +42,16 @@ async def write_archive(
     objects: Objects,
     note: Note,
     *,
-    before: int,
+    archived: int,
     edge: RightEdge | None,
+    root_at: RootAt,
     progress: Callable[[int], None],
 ) -> Written:
-    """Write the lines up to a checkpoint of the log, and then the checkpoint.
+    """Write the lines up to the checkpoint ``note`` of the log, and then that.
 
-    ``note`` is the checkpoint. ``edge`` is the right edge of the archive, which the log must
-    continue, or None to write every object. ``before`` is the size of the archive. Raises
-    `DivergedLog` if the lines are not those of the checkpoint, and the errors of the ports; then the
-    archive is as it was.
+    The archive has ``archived`` lines and the right edge ``edge``, which the log must continue;
+    without an edge every object is written. Raises `DivergedLog` if the lines are not those of the
+    checkpoint, and the errors of `store_checkpoint` and the ports; then the checkpoint is as it was.
     """
     head = TreeHead.parse(note)
     uploads = _Uploads(objects)
@@ -63,21 +66,38 @@ async def write_archive(
     if tree_of(tiles.levels).root != head.root:
         raise DivergedLog(LOG_CHANGED)
     await objects.flush()
-    shown = await read_checkpoint(objects)
-    if shown is None or TreeHead.parse(shown).size <= head.size:  # Another run may be ahead.
-        await uploads.put(CHECKPOINT, str(note).encode())
-        await uploads.finish()
-        await objects.flush()
-    await _remove_replaced(objects, before, head.size)
-    return uploads.written
+    stored = await store_checkpoint(objects, note, root_at)
+    await _remove_replaced(objects, archived, head.size)
+    written = uploads.written
+    return Written(written.objects + stored.objects, written.bytes + stored.bytes)
 
 
-async def write_checkpoint(objects: Objects, note: Note) -> Written:
-    """Replace the checkpoint by another one of the same lines."""
+async def store_checkpoint(objects: Objects, note: Note, root_at: RootAt) -> Written:
+    """Store a checkpoint, unless the archive has one of the same lines.
+
+    The archive may have another one than when the run began, because of another run. ``root_at``
+    returns the root of the first lines of the log. Raises `DivergedLog` if the checkpoint in the
+    archive is not of some of these lines.
+    """
+    head, shown = TreeHead.parse(note), None
+    with suppress(DamagedLog):  # Only --rewrite begins with a damaged one, to replace it.
+        shown = await read_checkpoint(objects)
+    if shown is not None:
+        found = TreeHead.parse(shown)
+        if found.size > head.size or await root_at(found.size) != found.root:
+            raise DivergedLog(ARCHIVE_OVERTAKEN.fill(place=objects.name, archived=found.size))
+        if found.size == head.size and not _may_replace(shown, note):
+            return Written()
     content = str(note).encode()
     await objects.put(CHECKPOINT, content)
     await objects.flush()
     return Written(1, len(content))
+
+
+def _may_replace(shown: Note, note: Note) -> bool:
+    """Whether a note differs only in its signatures, of which it has no fewer."""
+    is_like = note.text == shown.text and len(note.signatures) >= len(shown.signatures)
+    return is_like and note != shown
 
 
 async def _by_tile(log: EventLog, after: int, upto: int) -> AsyncIterator[list[bytes]]:
@@ -131,12 +151,12 @@ class _Tiles:
                 yield tile_path(level, number, width), b"".join(self.levels[level])
 
 
-async def _remove_replaced(objects: Objects, before: int, size: int) -> None:
+async def _remove_replaced(objects: Objects, archived: int, size: int) -> None:
     """Remove partial tiles that are complete now; only the last ones can have any.
 
     One that cannot be removed, because that is not permitted, is harmless.
     """
-    for level, number, _ in edge_tiles(before):
+    for level, number, _ in edge_tiles(archived):
         if number < size >> 8 * (level + 1):
             folders = [tile_path(level, number)] + [entries_path(number)] * (level == 0)
             for folder in folders:

@@ -7,11 +7,11 @@ from typing import Final
 from events.messages.message import Message
 
 ARCHIVE_DAMAGED: Final = Message(
-    "{reason}",
+    "the archive {place} is damaged at position {position:,}: {reason}",
     "Nothing was changed. The log that was archived is not affected, and all other objects can be "
     "read.",
-    "`eventapi log verify ARCHIVE` lists all damage; if the log is there, write the objects again: "
-    "`eventapi log archive ARCHIVE --rewrite`",
+    "`eventapi log verify {place}` lists all damage; if the log is there, write the objects again: "
+    "`eventapi log archive {place} --rewrite`",
 )
 ARCHIVE_READ_ONLY: Final = Message(
     "{place} is an archive, which is read-only",
@@ -47,6 +47,20 @@ ARCHIVE_OF_OTHER_LOG: Final = Message(
     "was rewritten.",
     "keep both until that is clear, and archive to a new place: `eventapi log archive TO`",
 )
+ARCHIVE_WITHOUT_CHECKPOINT: Final = Message(
+    "the archive {place} has lines, but it has no checkpoint",
+    "Nothing was archived, and the archive is unchanged. Its first run was interrupted or is still "
+    "running, or the checkpoint was lost.",
+    "put the checkpoint back; if there is none, write all objects again: "
+    "`eventapi log archive {place} --rewrite`",
+)
+ARCHIVE_OVERTAKEN: Final = Message(
+    "another run has archived {archived:,} events to {place} meanwhile, which this run cannot continue",
+    "The log and the checkpoint of the other run are unchanged. If that archived another log, some "
+    "objects may be wrong.",
+    "archive only one log to a place; repeat the command, which compares them, and then "
+    "`eventapi log verify {place}`",
+)
 LOG_CHANGED: Final = Message(
     "the log changed while it was archived: its events are not those that were signed",
     "The checkpoint of the archive is unchanged. Nothing was written to the log.",
@@ -67,6 +81,9 @@ ARCHIVE_RESTORE: Final = Message(
     "Nothing was changed.",
     "copy it into a file first, which verifies it: `eventapi log copy {place} FILE`, then "
     "`eventapi log restore FILE`",
+)
+LOG_WITHOUT_KEY: Final = (
+    "the log has no signing key, but the checkpoint of the archive was signed with one"
 )
 ARCHIVE_NOT_SIGNED: Final = Message(
     "nothing is archived without a new checkpoint: {reason}",

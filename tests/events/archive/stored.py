@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from random import Random
 
 from events.archive.check import ArchiveExport
@@ -15,7 +16,7 @@ from events.archive.writer import Written, write_archive
 from events.errors import LogUnreachable
 from events.log.memory import MemoryLog
 from events.log.port import Head
-from events.transparency.merkle import Frontier, leaf_hash
+from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import Note, Signer, TreeHead
 
 SIGNER = Signer.from_seed(bytes(range(32)), "eventapi/")
@@ -97,10 +98,12 @@ def log_of(lines: Sequence[bytes]) -> MemoryLog:
 
 def note_of(lines: Sequence[bytes]) -> Note:
     """The checkpoint of these lines."""
-    tree = Frontier()
-    for line in lines:
-        tree.add(leaf_hash(line))
-    return SIGNER.sign(str(TreeHead(SIGNER.verifier.name, len(lines), tree.root)))
+    root = root_of([leaf_hash(line) for line in lines])
+    return SIGNER.sign(str(TreeHead(SIGNER.verifier.name, len(lines), root)))
+
+
+async def _root_at(lines: Sequence[bytes], size: int) -> bytes:
+    return root_of([leaf_hash(line) for line in lines[:size]])
 
 
 async def archive(
@@ -113,8 +116,9 @@ async def archive(
         log_of(lines),
         objects,
         note or note_of(lines),
-        before=0 if before is None else TreeHead.parse(before).size,
+        archived=0 if before is None else TreeHead.parse(before).size,
         edge=edge,
+        root_at=partial(_root_at, lines),
         progress=lambda _: None,
     )
 

@@ -137,28 +137,6 @@ async def test_an_archive_is_rewritten() -> None:
     assert objects.content == whole
 
 
-class Overtaken(MemoryObjects):
-    """Before the first flush, another run archives all lines."""
-
-    lines: list[bytes] | None = None
-
-    async def flush(self) -> None:
-        lines, self.lines = self.lines, None
-        if lines:
-            await archive(lines, self)
-        await super().flush()
-
-
-@pytest.mark.anyio
-async def test_a_slower_run_does_not_take_the_archive_back() -> None:
-    lines, objects = small_lines(600), Overtaken()
-    await archive(lines[:300], objects)
-    objects.lines = lines
-    await archive(lines[:310], objects)
-    assert await lines_in(objects) == lines
-    assert await findings_of(objects) == []
-
-
 # Reading
 
 

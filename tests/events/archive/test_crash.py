@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from random import Random
 
 import pytest
 
 from events.archive.objects import CHECKPOINT
+from events.errors import DivergedLog
 from events.transparency.signed_note import Note, TreeHead
 from tests.events.archive.stored import (
     CrashError,
@@ -93,3 +95,47 @@ async def test_runs_at_the_same_time_leave_a_whole_archive() -> None:
         assert await lines_in(objects) == LINES[:size]
         await archive(LINES, objects)
         assert await lines_in(objects) == LINES
+
+
+class Overtaken(MemoryObjects):
+    """Before the first flush, another run archives other lines."""
+
+    lines: list[bytes] | None = None
+
+    async def flush(self) -> None:
+        lines, self.lines = self.lines, None
+        if lines:
+            await archive(lines, self)
+        await super().flush()
+
+
+@pytest.mark.parametrize("begun", [0, 200])
+@pytest.mark.parametrize("size", [300, 400, 500])
+@pytest.mark.anyio
+async def test_a_run_does_not_replace_the_checkpoint_of_another_log(begun: int, size: int) -> None:
+    objects = Overtaken()
+    if begun:
+        await archive(LINES[:begun], objects)
+    objects.lines = forked(size)
+    with pytest.raises(DivergedLog, match="another run"):
+        await archive(LINES[:400], objects)
+    assert objects.content[CHECKPOINT] == str(note_of(forked(size))).encode()
+
+
+@pytest.mark.parametrize("begun", [0, 200])
+@pytest.mark.anyio
+async def test_a_run_continues_or_keeps_the_checkpoint_of_another_run(begun: int) -> None:
+    for other, wins in ((300, 400), (400, 400), (500, 500)):
+        objects = Overtaken()
+        if begun:
+            await archive(LINES[:begun], objects)
+        objects.lines = LINES[:other]
+        with pytest.raises(DivergedLog) if other > 400 else nullcontext():
+            await archive(LINES[:400], objects)
+        assert await lines_in(objects) == LINES[:wins]
+        assert await findings_of(objects) == []
+
+
+def forked(size: int) -> list[bytes]:
+    """The lines of a log that differs after 200."""
+    return [*LINES[:200], *small_lines(size - 200, seed=1)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 
+from eventapi.cli.verdict import verdict
+from events.archive.check import ArchiveExport, with_objects
 from events.archive.objects import CHECKPOINT
 from events.errors import DamagedLog
-from events.transparency.signed_note import Note
+from events.transparency.signed_note import Note, TreeHead
+from events.verification.report import Finding, LastGood, Report
 from tests.events.archive.stored import (
     SIGNER,
     MemoryObjects,
@@ -37,7 +40,7 @@ async def _whole() -> Mapping[str, bytes]:
 async def _check_is_found(content: Mapping[str, bytes], name: str) -> None:
     objects = MemoryObjects(content)
     if name == CHECKPOINT:
-        assert not _is_signed(content[name]) or await _is_refused(objects), content[name]
+        assert not _is_signed(content[name])
         return
     found = await findings_of(objects)
     assert found, name
@@ -116,3 +119,32 @@ async def test_a_size_that_is_far_too_large_ends_the_check_soon() -> None:
     objects = MemoryObjects(whole)
     assert len(await findings_of(objects)) > 100
     assert len(objects.gets) < 1_000
+
+
+def _report(findings: Iterable[Finding]) -> Report:
+    return Report(1_000, 0, LastGood(1_000, ""), marked=True, findings=[*findings])
+
+
+def _with_objects(report: Report, findings: Iterable[Finding]) -> Report:
+    export = ArchiveExport(MemoryObjects(), TreeHead("eventapi/x", 60_000, bytes(32)))
+    export.findings += findings
+    return with_objects(report, export, 60_000)
+
+
+def test_findings_that_are_left_off_do_not_change_the_verdict() -> None:
+    tiles = [Finding("tile", 256 * n + 1, 0, f"tile/0/{n:03} is missing") for n in range(101)]
+    missing = [Finding("missing", 256 * n + 1, 0, "") for n in range(101)]
+    line = Finding("damaged", 50_000, 0, "not what was written")
+    for found in (
+        _with_objects(_report([line]), tiles),
+        _with_objects(_report([]), [*missing, *tiles, line]),
+    ):
+        assert len(found.findings) == 100
+        assert found.left_off > 0
+        assert "damaged" in found.kinds
+        assert [one.position for one in found.findings] == sorted(
+            one.position for one in found.findings
+        )
+        message = verdict("it", found).text
+        assert "DAMAGED" in message
+        assert "hashes" not in message

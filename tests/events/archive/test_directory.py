@@ -56,9 +56,10 @@ async def test_a_full_disk_leaves_the_archive_as_it_was(
     assert await lines_in(DirectoryObjects(tmp_path)) == LINES
 
 
+@pytest.mark.parametrize("is_begun", [False, True])
 @pytest.mark.anyio
 async def test_everything_is_synced_before_the_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_begun: bool
 ) -> None:
     """Every file before its rename, every directory before the checkpoint is written."""
     events: list[str] = []
@@ -75,11 +76,24 @@ async def test_everything_is_synced_before_the_checkpoint(
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(Path, "rename", note_rename)
+    if is_begun:  # By a run that was killed before it synced anything.
+        for folder in ("tile/0", "tile/entries", "tile/1/000.p", "tile/entries/002.p"):
+            (tmp_path / "a" / folder).mkdir(parents=True, exist_ok=True)
     await archive(LINES, DirectoryObjects(tmp_path / "a"))
     last = events.index(f"rename {tmp_path / 'a' / CHECKPOINT}")
-    for folder in ("tile/0", "tile/entries", "tile/1/000.p", "tile/entries/002.p", "tile", "."):
+    for folder in (
+        "tile/0",
+        "tile/entries",
+        "tile/1/000.p",
+        "tile/entries/002.p",
+        "tile",
+        ".",
+        "..",
+    ):
         path = (tmp_path / "a" / folder).resolve()
-        renames = [at for at, one in enumerate(events[:last]) if one.startswith(f"rename {path}/")]
+        renames = [
+            at for at, one in enumerate(events[:last]) if Path(one).parent == Path(f"rename {path}")
+        ]
         synced = [at for at, one in enumerate(events[:last]) if one == f"sync {path}"]
         assert synced, folder
         assert max(renames, default=0) < max(synced), folder
