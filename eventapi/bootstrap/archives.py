@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from eventapi.bootstrap.paths import signing_key_path
@@ -13,6 +14,8 @@ from events.archive.objects import CHECKPOINT, Objects
 from events.archive.places import is_bucket
 from events.archive.reader import ArchivedLog
 from events.archive.signing import ArchivedSigning
+from events.errors import DamagedLog
+from events.messages.archives import ARCHIVED_LINE_UNUSABLE
 from events.transparency.signed_note import Note, Signer, TreeHead
 
 
@@ -28,14 +31,23 @@ def objects_at(place: str) -> Objects:
     return DirectoryObjects(Path(place))
 
 
-async def open_archive(settings: Settings) -> ArchivedLog:
+@asynccontextmanager
+async def open_archive(settings: Settings) -> AsyncIterator[ArchivedLog]:
     """Open the archive that the settings name as the log.
 
     Raises `ConfigurationError`, `LogUnreachable`, and `DamagedLog`, also as `check_signature`.
     """
     log = await ArchivedLog.open(objects_at(settings.log or ""))
     check_signature(settings, log.name, log.checkpoint)
-    return log
+    try:
+        yield log
+    except DamagedLog as error:
+        if error.offset is None:
+            raise  # An object is damaged. Otherwise the line is as it was archived.
+        message = ARCHIVED_LINE_UNUSABLE.fill(
+            place=log.name, position=error.position, reason=error.reason
+        )
+        raise DamagedLog(message, position=error.position) from None
 
 
 def check_signature(settings: Settings, place: str, note: Note) -> None:

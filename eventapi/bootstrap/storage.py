@@ -59,6 +59,7 @@ from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
 from events.transparency.signing.port import SigningStore
 from events.transparency.tree import Tree
+from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.replay import Progress
@@ -142,7 +143,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
     """
     check_log_is_there(settings)
     if settings.is_archive:
-        async with async_closing(await open_archive(settings)) as archive:
+        async with open_archive(settings) as archive:
             yield archive
         return
     if not settings.is_database:
@@ -188,12 +189,13 @@ async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator
 async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
     """Open the vault of the log read-only: nothing is created or changed.
 
-    Raises the errors of `open_log`.
+    That of an archive may be missing. Raises the errors of `open_log`.
     """
-    if not settings.is_database:
+    if settings.is_archive and not vault_path(settings).exists():
+        yield MemoryVault()
+    elif not settings.is_database:
         async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
-        return
     from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
 
     async with _open_connection(settings) as database:

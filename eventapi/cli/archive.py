@@ -11,7 +11,7 @@ import msgspec
 
 from eventapi.bootstrap.archives import objects_at
 from eventapi.bootstrap.storage import checkpoints_of
-from eventapi.cli.failures import Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.opening import opened_log
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
@@ -23,12 +23,14 @@ from events.archive.reader import ArchivedLog
 from events.archive.writer import store_checkpoint, write_archive
 from events.codec import stated_hash
 from events.errors import DamagedLog, DivergedLog, SigningSuspended
+from events.io.files import TEMPORARY
 from events.log.check import ends_at
 from events.log.port import EventLog, Head
 from events.messages.archives import (
     ARCHIVE_AHEAD,
     ARCHIVE_NOT_SIGNED,
     ARCHIVE_OF_OTHER_LOG,
+    ARCHIVE_UNREACHABLE,
     ARCHIVE_WITHOUT_CHECKPOINT,
     LOG_WITHOUT_KEY,
     NOT_FOR_ARCHIVE,
@@ -84,16 +86,22 @@ def archive(to: str, rewrite: bool, as_json: bool) -> None:
 
 def _check_place(to: str) -> None:
     """Refuse an address of something else, and a directory with other files."""
+    if not to:
+        raise Misuse("TO is empty: name a directory, or s3://BUCKET/PREFIX")
     if "://" in to:
         if fault := bucket_fault(to):
             raise Misuse(f"TO: {fault}")
         return
-    path = Path(to)
-    if path.exists() and not path.is_dir():
-        raise Misuse(f"{to} is not a directory")
-    names = [one.name for one in path.iterdir()] if path.exists() else []
-    others = sorted(name for name in names if name not in _OWN_FILES and ".tmp" not in name)
-    if others:
+    try:
+        names = sorted(one.name for one in Path(to).iterdir() if one.suffix != TEMPORARY)
+    except FileNotFoundError:
+        names = []
+    except NotADirectoryError:
+        raise Misuse(f"{to} is not a directory") from None
+    except OSError as error:
+        reason = ARCHIVE_UNREACHABLE.fill(place=to, object=".", reason=error.strerror)
+        raise Failure(reason) from None
+    if others := [name for name in names if name not in _OWN_FILES]:
         raise Misuse(NOT_FOR_ARCHIVE.fill(place=to, name=others[0]))
 
 
@@ -164,17 +172,14 @@ async def _known_part(
 ) -> tuple[Frontier, Record]:
     """The tree and the last record of an archive, or those of an empty log.
 
-    The archive counts only if the key of the log signed its checkpoint, and if that or a later one
-    is recorded as signed: then the checkpoint of the new lines continues it. Otherwise all lines
-    are read again.
+    The archive counts only if its checkpoint is recorded as signed by the key of the log. Otherwise
+    all lines are read again.
     """
     nothing = Frontier(), START
     if edge is None:
         return nothing
     size = edge.head.size
-    if state.signer is None or not state.signer.verifier.verify(edge.note):
-        return nothing
-    if state.head is None or state.head.size < size or not size:
+    if not size or not state.has_recorded(edge.note):
         return nothing
     (lines,) = [lines async for lines in ArchivedLog(objects, edge).read(size - 1)]
     last = Head(size, stated_hash(lines[-1]))

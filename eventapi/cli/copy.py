@@ -101,8 +101,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
     than the log, because both together give access to all personal data. The keys of erased users
     are removed from FILE the next time it is updated.
 
-    FROM may also be an archive (`log archive`). FROM and TO may also be databases. A database always gets the keys, too, and a server that is
-    started with it continues the log.
+    FROM may also be an archive (`log archive`). FROM and TO may also be databases. A database always
+    gets the keys, too, and a server that is started with it continues the log.
     """
     if len(places) > 2:
         raise click.UsageError("give at most FROM and TO")
@@ -194,8 +194,7 @@ async def _known_part(
 ) -> VerifiedPart:
     """What an earlier run has verified of the copy, if the log begins with it.
 
-    It counts only if the key of our own log signed the checkpoint beside it, and if that or a later
-    one is recorded as signed: then the checkpoint of the new lines continues that.
+    That of our own log counts only if the checkpoint beside it is recorded as signed by its key.
     """
     beside = read_checkpoint(checkpoint_path(target.log_path))
     shown = None if beside is None else TreeHead.parse(beside)
@@ -204,9 +203,7 @@ async def _known_part(
         return NOTHING
     if is_own:
         state = await storage.checkpoints_of(source, log).signing_state()
-        if state.signer is None or not state.signer.verifier.verify(beside):
-            return NOTHING
-        if state.head is None or state.head.size < part.position:
+        if not state.has_recorded(beside):
             return NOTHING
     return part
 

@@ -70,7 +70,7 @@ class LogPlace(click.Path):
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _data = setting_option("data", "DIR", "The data directory")
-_log = setting_option("log", "URL", "The log: a path or a database URL")
+_log = setting_option("log", "URL", "The log: a path, a database URL or an archive")
 _resources = setting_option("resources", "MODULES", "The modules that declare resources")
 
 

@@ -125,7 +125,7 @@ def verify_log(
             report = export.add_findings(report)
     is_database = path is None and settings.is_database
     name = settings.log_name if path is None else str(path)
-    message = verdict(name, report, head, is_database=is_database)
+    message = verdict(name, report, head, is_database=is_database, is_archive=archive is not None)
     if as_json:
         print_json(
             {

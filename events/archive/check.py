@@ -14,15 +14,13 @@ from typing import BinaryIO
 import msgspec
 
 from events.archive.ahead import fetch_ahead
-from events.archive.edge import edge_tiles, get_tile, tree_of
+from events.archive.edge import edge_tiles, get_bundle, get_tile, tree_of
 from events.archive.objects import CHECKPOINT, Objects
 from events.transparency.merkle import HASH_BYTES, leaf_hash, root_of
 from events.transparency.signed_note import TreeHead
 from events.transparency.tiles import (
-    MAX_BUNDLE_BYTES,
     TILE,
     decode_bundle,
-    encode_bundle,
     entries_path,
     split_tile,
     tile_path,
@@ -34,7 +32,7 @@ _Fetched = tuple[bytes | None, bytes | None]
 
 
 class _Child(msgspec.Struct, frozen=True):
-    """What a hash in a tile is of: its name, and where its first line is."""
+    """The tile that a hash is the root of: its name, and the place of its first line."""
 
     digest: bytes
     name: str
@@ -78,16 +76,11 @@ class ArchiveExport:
 
     async def _fetch(self, number: int) -> _Fetched:
         width = self._width(number)
-        bundle = await self._objects.get(entries_path(number, width), MAX_BUNDLE_BYTES)
-        if bundle is None and width < TILE:
-            bundle = await self._objects.get(entries_path(number), MAX_BUNDLE_BYTES)
-            lines, is_whole = decode_bundle(bundle or b"")
-            if is_whole and len(lines) == TILE:  # The complete one has replaced it.
-                bundle = encode_bundle(lines[:width])
+        bundle = await get_bundle(self._objects, number, width)
         return bundle, await get_tile(self._objects, 0, number, width)
 
     def _lines_of(self, number: int, bundle: bytes | None) -> list[bytes]:
-        """The lines of a bundle that can be read, at most those that are due."""
+        """The lines of a bundle that can be read, at most those that it should have."""
         width = self._width(number)
         path, first = entries_path(number, width), number * TILE + 1
         if bundle is None:
@@ -97,7 +90,7 @@ class ArchiveExport:
         if not is_whole or len(lines) != width:
             at = first + min(len(lines), width - 1)
             ends = "" if is_whole else ", and further bytes"
-            detail = f"{path} has {len(lines)} whole lines{ends}; {width} are due"
+            detail = f"{path} has {len(lines)} whole lines{ends}, instead of {width}"
             self._report("damaged", at, self._offset, detail)
         return lines[:width]
 

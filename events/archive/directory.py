@@ -1,31 +1,34 @@
 """The objects of an archive as files in a directory.
 
 Each file is written under another name, synced, and renamed; a crash leaves at most files that end
-with ``.tmp`` behind. The entries of directories are synced by `DirectoryObjects.flush`.
+with ``.tmp`` behind, which a later run removes. The entries of directories are synced by `DirectoryObjects.flush`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import secrets
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from events.errors import LogUnreachable, StorageFull
 from events.io.files import (
     TEMPORARY,
     make_directory,
-    make_file,
     make_one_directory,
     permission_hint,
     sync_directory,
+    write_whole,
 )
 from events.messages.archives import ARCHIVE_FULL, ARCHIVE_UNREACHABLE
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_LEFTOVER_SECONDS: Final = 3_600
+"""The age of a temporary file that no run can still be writing."""
 
 
 class DirectoryObjects:
@@ -54,23 +57,9 @@ class DirectoryObjects:
 
     def _write(self, name: str, content: bytes) -> None:
         path = self._path / name
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
         with self._translate_errors(name):
             self._make_folder(path.parent)
-            try:
-                descriptor = make_file(temporary, os.O_WRONLY)
-                try:
-                    view = memoryview(content)
-                    while view:
-                        view = view[os.write(descriptor, view) :]
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                temporary.rename(path)
-            except OSError:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
+            write_whole(path, content)
         self._unsynced.add(path.parent)
 
     def _make_folder(self, path: Path) -> None:
@@ -83,6 +72,7 @@ class DirectoryObjects:
             self._make_folder(path.parent)
             make_one_directory(path)
             self._unsynced.add(path.parent)
+        _remove_leftovers(path)
         self._made.add(path)
 
     async def flush(self) -> None:
@@ -114,6 +104,12 @@ class DirectoryObjects:
             path = self._path / name
             with self._translate_errors(name):
                 path.unlink(missing_ok=True)
+                self._unsynced.add(path.parent)
+                with suppress(OSError):  # Unless it has others, also those of another run.
+                    path.parent.rmdir()
+                    self._unsynced.discard(path.parent)
+                    self._made.discard(path.parent)
+                    self._unsynced.add(path.parent.parent)
 
     @contextmanager
     def _translate_errors(self, name: str) -> Iterator[None]:
@@ -125,3 +121,11 @@ class DirectoryObjects:
                 raise StorageFull(ARCHIVE_FULL.fill(place=self.name, reason=reason)) from None
             message = ARCHIVE_UNREACHABLE.fill(place=self.name, object=name, reason=reason)
             raise LogUnreachable(message) from None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of killed runs; those of other runs are not that old."""
+    for file in folder.glob(f"*{TEMPORARY}"):
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime > _LEFTOVER_SECONDS:
+                file.unlink()

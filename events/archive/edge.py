@@ -14,7 +14,15 @@ from events.archive.damage import damaged
 from events.archive.objects import CHECKPOINT, MAX_CHECKPOINT_BYTES, Objects
 from events.transparency.merkle import HASH_BYTES, Frontier
 from events.transparency.signed_note import Note, TreeHead
-from events.transparency.tiles import TILE, entries_path, split_tile, tile_path
+from events.transparency.tiles import (
+    MAX_BUNDLE_BYTES,
+    TILE,
+    decode_bundle,
+    encode_bundle,
+    entries_path,
+    split_tile,
+    tile_path,
+)
 
 TILE_BYTES = TILE * HASH_BYTES
 
@@ -100,4 +108,15 @@ async def get_tile(objects: Objects, level: int, number: int, width: int = TILE)
         content = await objects.get(tile_path(level, number), TILE_BYTES)
         if content is not None and len(content) == TILE_BYTES:
             content = content[: width * HASH_BYTES]
+    return content
+
+
+async def get_bundle(objects: Objects, number: int, width: int) -> bytes | None:
+    """The bytes of a bundle; a partial one may have been replaced by the complete one."""
+    content = await objects.get(entries_path(number, width), MAX_BUNDLE_BYTES)
+    if content is None and width < TILE:
+        content = await objects.get(entries_path(number), MAX_BUNDLE_BYTES)
+        lines, is_whole = decode_bundle(content or b"")
+        if is_whole and len(lines) == TILE:
+            content = encode_bundle(lines[:width])
     return content

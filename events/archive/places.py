@@ -11,7 +11,7 @@ from events.archive.objects import CHECKPOINT
 
 _SCHEME: Final = "s3://"
 _BUCKET: Final = re.compile(
-    r"s3://([a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(?:/([\w./+=\-]*))?", re.ASCII
+    r"s3://([a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])((?:/(?!\.\.?(?:/|$))[\w.+=\-]+)*)/?", re.ASCII
 )
 _RULE: Final = (
     "an archive in a bucket is s3://BUCKET/PREFIX, without credentials, which are those of AWS_*"
@@ -24,12 +24,12 @@ def is_bucket(place: str) -> bool:
 
 
 def is_archive(place: str) -> bool:
-    """Whether a place is the address of a bucket, or a directory with an archive."""
+    """Whether a place is a bucket, or a directory with an archive or a part of one."""
     if "://" in place:
         return is_bucket(place)
     path = Path(place)
     with suppress(OSError):  # Of a path that may not be read, opening it reports that.
-        return (path / "tile").is_dir() and (path / CHECKPOINT).is_file()
+        return path.is_dir() and ((path / CHECKPOINT).is_file() or (path / "tile").is_dir())
     return False
 
 
@@ -42,4 +42,4 @@ def split_bucket(url: str) -> tuple[str, str]:
     """Bucket and prefix of an address without a fault."""
     found = _BUCKET.fullmatch(url)
     assert found is not None  # noqa: S101 - checked before
-    return found[1], (found[2] or "").strip("/")
+    return found[1], found[2].removeprefix("/")

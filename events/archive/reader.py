@@ -14,7 +14,7 @@ from typing import Final
 
 from events.archive.ahead import fetch_ahead
 from events.archive.damage import damaged
-from events.archive.edge import RightEdge, get_tile, read_checkpoint, read_edge
+from events.archive.edge import RightEdge, get_bundle, get_tile, read_checkpoint, read_edge
 from events.archive.objects import Objects
 from events.codec import stated_hash
 from events.errors import ConfigurationError, LogUnavailable
@@ -23,7 +23,6 @@ from events.messages.archives import ARCHIVE_READ_ONLY, NO_ARCHIVE
 from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import Note
 from events.transparency.tiles import (
-    MAX_BUNDLE_BYTES,
     TILE,
     decode_bundle,
     entries_path,
@@ -106,17 +105,13 @@ class ArchivedLog:
         start = number * TILE
         width = min(TILE, self._size - start)
         path = entries_path(number, width)
-        content = await self._objects.get(path, MAX_BUNDLE_BYTES)
-        if content is None and width < TILE:
-            path = entries_path(number)  # The complete bundle has replaced it.
-            content = await self._objects.get(path, MAX_BUNDLE_BYTES)
+        content = await get_bundle(self._objects, number, width)
         if content is None:
             raise damaged(self.name, f"{path} is missing", start + 1)
         lines, is_whole = decode_bundle(content)
-        due = width if path == entries_path(number, width) else TILE
-        if not is_whole or len(lines) != due:
-            raise damaged(self.name, f"{path} is not a bundle of {due} lines", start + 1)
-        leaves = [leaf_hash(line) for line in lines[:width]]
+        if not is_whole or len(lines) != width:
+            raise damaged(self.name, f"{path} is not a bundle of {width} lines", start + 1)
+        leaves = [leaf_hash(line) for line in lines]
         if width < TILE:
             is_proven = leaves == self._at_edge(0, start)
         else:
@@ -124,7 +119,7 @@ class ArchivedLog:
         if not is_proven:
             reason = f"{path} is not what the checkpoint proves"
             raise damaged(self.name, reason, start + 1)
-        return lines[:width]
+        return lines
 
     def _keep(self, number: int, lines: list[bytes]) -> None:
         if number in self._bundles:

@@ -7,18 +7,29 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
+from events.archive.objects import CHECKPOINT
 from events.archive.places import split_bucket
 from events.errors import ConfigurationError, LogUnreachable
 from events.messages.archives import ARCHIVE_UNREACHABLE, NO_OBSTORE
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+    from obstore.store import S3Config
+
+_CHECKPOINT_KIND: Final[Attributes] = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cache-Control": "no-cache",
+}
+_TILE_KIND: Final[Attributes] = {"Content-Type": "application/octet-stream"}
 
 _RETRY_SECONDS: Final = 30
 """How long a request is repeated if the storage does not answer."""
 
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _LOGIN: Final = re.compile(r"://[^/@\s]*@")
+_ADDRESS: Final = re.compile(r"https?://[^/?#\s]", re.ASCII)
 _MAX_REASON: Final = 300
 
 
@@ -38,17 +49,20 @@ class BucketObjects:
             raise ConfigurationError(NO_OBSTORE) from None
         self.name = url
         bucket, prefix = split_bucket(url)
-        endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
-        self._errors = (BaseError, ValueError, OSError)
+        endpoint = _endpoint()
+        # A bucket with a retention period accepts only puts with a checksum.
+        config: S3Config = {"checksum_algorithm": "SHA256"}
+        if endpoint:
+            config["endpoint"] = endpoint
         try:
             self._store = S3Store(
                 bucket,
                 prefix=prefix or None,
-                config={} if endpoint is None else {"endpoint": endpoint},
-                client_options={"allow_http": urlsplit(endpoint or "").scheme == "http"},
+                config=config,
+                client_options={"allow_http": endpoint.startswith("http:")},
                 retry_config={"retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
             )
-        except self._errors as error:
+        except (BaseError, ValueError, OSError) as error:
             raise ConfigurationError(f"{url}: {_reason(error)}") from None
 
     async def get(self, name: str, limit: int) -> bytes | None:
@@ -63,7 +77,8 @@ class BucketObjects:
 
     async def put(self, name: str, content: bytes) -> None:
         with self._translate_errors(name):
-            await self._store.put_async(name, content, use_multipart=False)
+            kind = _CHECKPOINT_KIND if name == CHECKPOINT else _TILE_KIND
+            await self._store.put_async(name, content, attributes=kind, use_multipart=False)
 
     async def flush(self) -> None:
         """Do nothing: a put is durable when it is answered."""
@@ -82,9 +97,23 @@ class BucketObjects:
     def _translate_errors(self, name: str) -> Iterator[None]:
         try:
             yield
-        except self._errors as error:
+        except Exception as error:  # A panic of obstore is one of no other class.
             message = ARCHIVE_UNREACHABLE.fill(place=self.name, object=name, reason=_reason(error))
             raise LogUnreachable(message) from None
+
+
+def _endpoint() -> str:
+    """The address of the storage if a variable has one, or an empty text.
+
+    Raises `ConfigurationError` if it has no scheme or no host.
+    """
+    variable = next(filter(os.environ.get, _ENDPOINTS), None)
+    if variable is None:
+        return ""
+    endpoint = os.environ[variable]
+    if not _ADDRESS.match(endpoint):
+        raise ConfigurationError(f"{variable} must begin with http:// or https:// and a host")
+    return endpoint
 
 
 def _reason(error: Exception) -> str:

@@ -17,7 +17,7 @@ class ArchivedSigning:
         """``signer`` is the key that signed the checkpoint, or None; it signs other texts."""
         self._place = place
         head = TreeHead.parse(note)
-        self._state = SigningState("confirmed", signer, head, note, head.origin, note)
+        self._state = SigningState("archived", signer, head, note, head.origin, note)
 
     async def read(self) -> SigningState:
         return self._state

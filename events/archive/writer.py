@@ -162,6 +162,7 @@ async def _remove_replaced(objects: Objects, archived: int, size: int) -> None:
             for folder in folders:
                 with suppress(LogUnreachable):
                     await objects.delete(await objects.names(f"{folder}.p"))
+    await objects.flush()
 
 
 class _Uploads:

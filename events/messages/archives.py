@@ -13,6 +13,17 @@ ARCHIVE_DAMAGED: Final = Message(
     "`eventapi log verify {place}` lists all damage; if the log is there, write the objects again: "
     "`eventapi log archive {place} --rewrite`",
 )
+ARCHIVED_LINE_UNUSABLE: Final = Message(
+    "event {position} in the archive {place} is as it was archived, but cannot be used: {reason}",
+    "Nothing was changed.",
+    "if a seal cannot be opened, name the data directory with the keys of this log: --data DIR; "
+    "otherwise the log was damaged before: `eventapi log verify {place}`",
+)
+ARCHIVE_KEY_MISSING: Final = Message(
+    "the key {name}, which signed the checkpoint of the archive, is not in the data directory",
+    "Nothing was signed or changed.",
+    "name the data directory of the server that signed it: --data DIR",
+)
 ARCHIVE_READ_ONLY: Final = Message(
     "{place} is an archive, which is read-only",
     "Nothing was written.",
@@ -96,8 +107,15 @@ NOT_FOR_ARCHIVE: Final = Message(
     "Nothing was archived.",
     "name a directory of its own: `eventapi log archive TO`",
 )
+ARCHIVE_LINES_DAMAGED: Final = Message(
+    "{name} is DAMAGED: events are damaged or missing; good up to event {good}{rest}",
+    "Nothing was changed. The log that was archived is not affected, and objects without a finding can "
+    "be read.",
+    "if the log is there, write the objects again: `eventapi log archive {name} --rewrite`; otherwise put "
+    "the objects back from a copy of the archive",
+)
 TILES_DAMAGED: Final = Message(
-    "{name} is DAMAGED in its hashes only: its {events:,} events are whole and chained",
+    "Only hashes of {name} are DAMAGED: its {events:,} events are whole and chained",
     "Nothing was changed. Every event is as it was written, but not all of them can be read or proven.",
-    "write the objects again, with the log that was archived: `eventapi log archive ARCHIVE --rewrite`",
+    "write the objects again from the log: `eventapi log archive {name} --rewrite`",
 )

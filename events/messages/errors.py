@@ -111,7 +111,6 @@ NOT_A_REGULAR_FILE: Final = Message(
     "name a file, or the directory that contains it: --log PATH or EVENTAPI_LOG",
 )
 
-
 # A missing log
 
 NO_LOG: Final = Message(

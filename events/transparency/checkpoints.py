@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from events.errors import Fault, Invalid, NotFound, SigningSuspended
+from events.messages.archives import ARCHIVE_KEY_MISSING
 from events.messages.errors import (
     CHECKPOINT_AHEAD,
     CHECKPOINT_CONTRADICTED,
@@ -271,6 +272,8 @@ class Checkpoints:
 
 
 def _key_missing(state: SigningState) -> Message:
+    if state.status == "archived":
+        return ARCHIVE_KEY_MISSING.fill(name=state.signed_by)
     return LOG_KEY_MISSING.fill(name=state.signed_by or "that signed before")
 
 

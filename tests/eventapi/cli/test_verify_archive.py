@@ -75,15 +75,17 @@ def test_all_damage_is_listed_with_positions_and_objects(original: Path, archive
     assert any(place == 258 and "tile/0/001" in detail for kind, place, detail in found)
     assert any(place == 513 and "tile/entries/002.p/89" in detail for kind, place, detail in found)
     assert report["good_up_to"] == 1
+    assert f"log archive {archive} --rewrite" in report["next"]
+    assert "restore" not in report["next"]
 
 
-def test_damage_in_hashes_only_is_told_apart(original: Path, archive: Path) -> None:
+def test_damage_of_hashes_has_a_message_of_its_own(original: Path, archive: Path) -> None:
     change(archive / "tile/0/001", 40)
     (archive / "tile/0/000").unlink()
     code, report = verified(original, archive)
     assert code == 1
     assert {one["kind"] for one in report["findings"]} == {"tile"}
-    assert "in its hashes only" in report["verdict"]
+    assert report["verdict"].startswith("Only hashes of")
     assert report["good_up_to"] == LINES
     assert "--rewrite" in report["next"]
     output_of(original, "log", "archive", str(archive), "--rewrite")
@@ -117,13 +119,16 @@ def test_a_read_names_the_damaged_object(original: Path, archive: Path, command:
     change(archive / "tile/entries/001", 500)
     result = invoke(original, *command, "--log", str(archive))
     assert result.exit_code == 3
-    assert "tile/entries/001 is not what the checkpoint proves" in message_in(result.stderr)
+    message = message_in(result.stderr)
+    assert message.startswith(f"the archive {archive} is damaged at position 257: tile/entries/001")
+    assert f"log archive {archive} --rewrite" in result.stderr
 
 
-def test_an_archive_without_a_checkpoint_is_not_taken_for_one(
-    original: Path, archive: Path
+@pytest.mark.parametrize("command", ["show --log", "verify", "checkpoint --log", "copy to --log"])
+def test_an_archive_without_a_checkpoint_is_refused(
+    original: Path, archive: Path, command: str
 ) -> None:
     (archive / "checkpoint").unlink()
-    code, err = refusal_of(original, "log", "show", "--log", str(archive))
-    assert code != 0
-    assert "is not a regular file" in message_in(err)
+    code, err = refusal_of(original, "log", *command.split(), str(archive))
+    assert code == 3
+    assert "it has no checkpoint" in message_in(err)

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.archive import reader
 from events.archive.ahead import BUNDLES_AHEAD
+from events.archive.edge import read_checkpoint
 from events.archive.objects import CHECKPOINT
 from events.archive.reader import ArchivedLog
+from events.archive.writer import store_checkpoint
 from events.errors import ConfigurationError, DivergedLog, LogUnavailable, LogUnreachable
 from events.log.port import Head
+from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.tiles import entries_path
 from tests.events.archive.stored import (
     MemoryObjects,
@@ -213,3 +217,39 @@ async def test_a_log_in_memory_and_its_archive_are_read_alike() -> None:
         assert [line async for run in one.read(after, upto) for line in run] == [
             line async for run in other.read(after, upto) for line in run
         ]
+
+
+@pytest.mark.anyio
+async def test_small_caches_change_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_MAX_CACHED_BYTES", 2_000)
+    monkeypatch.setattr(reader, "_MAX_CACHED_TILES", 1)
+    lines, objects, chance = small_lines(66_200), MemoryObjects(), Random(7)
+    await archive(lines, objects)
+    log = await ArchivedLog.open(objects)
+    for _ in range(60):
+        at = chance.randrange(len(lines))
+        assert [run async for run in log.read(at, at + 1)] == [[lines[at]]]
+        assert len(log._bundles) <= 2
+        assert len(log._tiles) <= 2
+    assert len(objects.gets) > 60
+
+
+@pytest.mark.anyio
+async def test_a_checkpoint_is_replaced_by_one_with_more_signatures_only() -> None:
+    lines, objects = small_lines(300), MemoryObjects()
+    await archive(lines, objects)
+    note = note_of(lines)
+    one, two = (Signer.from_seed(bytes([number] * 32), "witness/") for number in (1, 2))
+    cosigned = Note(note.text, [*note.signatures, *one.sign(note.text).signatures])
+    newer = Note(note.text, [*note.signatures, *two.sign(note.text).signatures])
+    other = one.sign(str(TreeHead("another", 300, TreeHead.parse(note).root)))
+
+    async def root_at(_: int) -> bytes:
+        return TreeHead.parse(note).root
+
+    for stored, kept in ((note, note), (cosigned, cosigned), (note, cosigned), (newer, newer)):
+        written = await store_checkpoint(objects, stored, root_at)
+        assert written.objects == (stored == kept != note)
+        assert await read_checkpoint(objects) == kept
+    await store_checkpoint(objects, other, root_at)
+    assert await read_checkpoint(objects) == newer

@@ -115,7 +115,15 @@ def test_addresses_of_buckets_have_nothing_else_in_them() -> None:
     }.items():
         assert bucket_fault(good) is None
         assert split_bucket(good) == parts
-    for bad in ("s3://", "s3://A_b/x", "s3://key:secret@bucket/x", "s3://b?x=1", "s3://bucket/a?b"):
+    for bad in (
+        "s3://",
+        "s3://A_b/x",
+        "s3://key:secret@bucket/x",
+        "s3://b?x=1",
+        "s3://bucket/a?b",
+        "s3://b-b/..",
+        "s3://b-b/a//",
+    ):
         fault = bucket_fault(bad)
         assert fault is not None
         assert "secret" not in fault
@@ -127,3 +135,25 @@ def test_a_place_that_cannot_be_looked_at_is_no_archive(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "is_dir", refuse)
     assert not is_archive("/elsewhere")
+
+
+@pytest.mark.anyio
+async def test_nothing_is_left_of_a_partial_tile_that_is_complete(tmp_path: Path) -> None:
+    objects = DirectoryObjects(tmp_path)
+    for size in (300, 600):
+        await archive(LINES[:size], objects)
+    assert not (tmp_path / "tile/0/001.p").exists()
+    assert not (tmp_path / "tile/entries/001.p").exists()
+    assert (tmp_path / "tile/0/002.p").exists()
+
+
+@pytest.mark.anyio
+async def test_old_temporary_files_are_removed(tmp_path: Path) -> None:
+    await archive(LINES[:300], DirectoryObjects(tmp_path))
+    old, new = (tmp_path / f"tile/0/000.{name}.tmp" for name in ("old", "new"))
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (0, 0))
+    await archive(LINES, DirectoryObjects(tmp_path))
+    assert not old.exists()
+    assert new.exists()
