@@ -191,15 +191,16 @@ async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
 
     That of an archive may be missing. Raises the errors of `open_log`.
     """
-    if settings.is_archive and not vault_path(settings).exists():
+    if settings.is_database:
+        from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
+
+        async with _open_connection(settings) as database:
+            yield SqlVault(database)
+    elif settings.is_archive and not vault_path(settings).exists():
         yield MemoryVault()
-    elif not settings.is_database:
+    else:
         async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
-    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
-
-    async with _open_connection(settings) as database:
-        yield SqlVault(database)
 
 
 @asynccontextmanager
