@@ -12,6 +12,7 @@ import pytest
 
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.log.file.reader import JsonlReader
 from tests.eventapi.cli.running import answer_of, invoke, message_in, output_of, refusal_of, written
 
@@ -49,6 +50,22 @@ def test_another_key_does_not_replace_the_checkpoint_of_the_same_lines(
     answer = answer_of(data, "log", "archive", str(archive), "--log", str(copied))
     assert answer["objects"] == 0
     assert (archive / "checkpoint").read_bytes() == before
+
+
+def test_a_log_that_was_set_back_and_went_another_way_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    """The key is the same, and recorded the checkpoint of the archive."""
+    place = str(tmp_path / "archive")
+    earlier = {file: file.read_bytes() for file in data.glob("events.jsonl*")}
+    written(data, create_item(1, Content("one")))
+    output_of(data, "log", "archive", place)
+    for file, content in earlier.items():
+        file.write_bytes(content)
+    written(data, create_item(1, Content("another")), create_item(1, Content("more")))
+    code, err = refusal_of(data, "log", "archive", place)
+    assert code == 1
+    assert "is of another log" in message_in(err)
 
 
 def test_an_archive_that_lost_its_checkpoint_is_only_rewritten(data: Path, archive: Path) -> None:
