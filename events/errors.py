@@ -281,19 +281,21 @@ class LogFenced(LogError):
 class DamagedLog(LogError):
     """Bytes in the log are not what was written.
 
-    ``position`` is that of the damaged record, from 1, and ``offset`` that of its first byte.
+    ``position`` counts records from 1, and ``offset`` is its first byte. Without an
+    offset the reason is the whole text, for example of an object in an archive.
     """
 
     advice = error_classes.DAMAGED_LOG
 
-    def __init__(self, reason: str | Message, *, position: int, offset: int) -> None:
+    def __init__(self, reason: str | Message, *, position: int, offset: int | None = None) -> None:
         given = reason if isinstance(reason, Message) else self.advice.about(reason)
         super().__init__(given.about(self._text(given.text, position, offset)))
         self.reason = given.text
-        self.position = position
-        self.offset = offset
+        self.position, self.offset = position, offset
 
-    def _text(self, reason: str, position: int, offset: int) -> str:
+    def _text(self, reason: str, position: int, offset: int | None) -> str:
+        if offset is None:
+            return reason
         return f"the log is damaged at position {position:,}, byte offset {offset:,}: {reason}"
 
 
@@ -303,10 +305,7 @@ class DamagedCommitIndex(DamagedLog):
     advice = error_classes.DAMAGED_MARK
 
     def __init__(self, path: str) -> None:
-        super().__init__(self.advice.fill(path=path), position=0, offset=0)
-
-    def _text(self, reason: str, position: int, offset: int) -> str:
-        return reason
+        super().__init__(self.advice.fill(path=path), position=0)
 
 
 class MissingEvents(DamagedLog):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from eventapi.cli import failures
 from events.errors import EventapiError
-from events.messages import commands, errors, server_log
+from events.messages import archives, commands, errors, server_log
 from events.messages.message import Message
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -75,6 +75,8 @@ def render() -> str:
                     *_named(commands, leave_out={ending.advice for ending in endings}),
                 ]
             ),
+            "## Archives of the log\n",
+            _table(_named(archives)),
             "## Warnings and errors in the server's log\n",
             _table(_named(server_log)),
         ]

@@ -25,6 +25,7 @@ from eventapi.configuration.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
 from events.io.files import wrong_kind_message
 from events.log.file.paths import closed_segments, commit_index_path, segments_path
+from events.messages.archives import ARCHIVE_READ_ONLY
 from events.messages.errors import (
     DATABASE_LOG_LOST,
     LOG_LOST,
@@ -91,6 +92,8 @@ def check_log_is_there(settings: Settings) -> None:
     check_directories(settings)
     _check_regular_files(settings)
     path = settings.log_path
+    if settings.is_archive:
+        return  # Opening it finds out.
     if not settings.is_database and not path.exists():
         found = [] if path.is_symlink() else list(_evidence(settings))
         raise ConfigurationError(
@@ -107,12 +110,19 @@ def no_log_message(settings: Settings) -> Message:
     )
 
 
+def check_writable(settings: Settings) -> None:
+    """Raise `ConfigurationError` if the log is an archive."""
+    if settings.is_archive:
+        raise ConfigurationError(ARCHIVE_READ_ONLY.fill(place=settings.log_name))
+
+
 def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
     """Check that no file of the log was lost; nothing is created or changed.
 
     Without ``begin`` the log must exist. ``needs_vault`` is false for a copy of a log, which has no
-    vault beside it. Raises `ConfigurationError` and `VaultUnavailable`.
+    vault beside it. Raises `ConfigurationError`, also for an archive, and `VaultUnavailable`.
     """
+    check_writable(settings)
     check_directories(settings)
     _check_regular_files(settings)
     path = settings.log_path

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from eventapi.bootstrap.archives import open_archive, signing_of
 from eventapi.bootstrap.paths import (
     checkpoint_path,
     clock_path,
@@ -33,6 +34,7 @@ from eventapi.bootstrap.start_check import (
     check_directories,
     check_log_is_there,
     check_start,
+    check_writable,
     may_begin_vault,
     no_log_message,
 )
@@ -46,6 +48,7 @@ from eventapi.mail.outbox import remove_mails
 from eventapi.mail.transport import Transport
 from eventapi.resources.registry import Registry, load_registry
 from eventapi.security.passwords import Passwords
+from events.archive.reader import ArchivedLog
 from events.errors import ConfigurationError
 from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path
@@ -56,6 +59,7 @@ from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
 from events.transparency.signing.port import SigningStore
 from events.transparency.tree import Tree
+from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.replay import Progress
@@ -125,6 +129,7 @@ async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[
         async with open_database(settings, begin=begin) as (log, _):
             yield log
         return
+    check_writable(settings)
     check_directories(settings)
     async with async_closing(JsonlLog(settings.log_path, begin=begin)) as file:
         yield file
@@ -137,6 +142,10 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
     Raises the errors of `open_log`, and `ConfigurationError` if there is no log.
     """
     check_log_is_there(settings)
+    if settings.is_archive:
+        async with open_archive(settings) as archive:
+            yield archive
+        return
     if not settings.is_database:
         async with async_closing(JsonlReader(settings.log_path)) as file:
             yield file
@@ -154,7 +163,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
 async def has_log(settings: Settings) -> bool:
     """Whether the log of the settings exists; raises the errors of `open_log`."""
     if not settings.is_database:
-        return settings.log_path.exists()
+        return settings.is_archive or settings.log_path.exists()
     from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
     database = await Database.open(settings.log or "", begin=False, writable=False)
@@ -180,16 +189,18 @@ async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator
 async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
     """Open the vault of the log read-only: nothing is created or changed.
 
-    Raises the errors of `open_log`.
+    That of an archive may be missing. Raises the errors of `open_log`.
     """
-    if not settings.is_database:
+    if settings.is_database:
+        from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
+
+        async with _open_connection(settings) as database:
+            yield SqlVault(database)
+    elif settings.is_archive and not vault_path(settings).exists():
+        yield MemoryVault()
+    else:
         async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
-        return
-    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
-
-    async with _open_connection(settings) as database:
-        yield SqlVault(database)
 
 
 @asynccontextmanager
@@ -270,9 +281,11 @@ def checkpoints_of(
 ) -> Checkpoints:
     """The checkpoints of a log; those of a log from ``overrides`` are kept in memory.
 
-    Raises `ConfigurationError` for a bad policy.
+    An archive has one, and no other is signed. Raises `ConfigurationError` for a bad policy.
     """
     policy, tree = policy_of(settings), tree or Tree(log)
+    if isinstance(log, ArchivedLog):
+        return Checkpoints(tree, signing_of(settings, log), policy=policy)
     if overrides.log is not None:
         return Checkpoints(tree, MemorySigning(), policy=policy)
     if settings.is_database:

@@ -33,11 +33,13 @@ from eventapi.cli.vaults import (
 from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
+from events.archive.reader import ArchivedLog
 from events.errors import DivergedLog, SigningSuspended
 from events.io.files import make_directory, write_durably
 from events.log.check import check_chain, ends_at
 from events.log.copy import copy
 from events.log.port import EventLog
+from events.messages.archives import ARCHIVE_TARGET
 from events.messages.commands import (
     COPY_NOT_WHOLE,
     NO_NEW_CHECKPOINT,
@@ -99,8 +101,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
     than the log, because both together give access to all personal data. The keys of erased users
     are removed from FILE the next time it is updated.
 
-    FROM and TO may also be databases. A database always gets the keys, too, and a server that is
-    started with it continues the log.
+    FROM may also be an archive (`log archive`). FROM and TO may also be databases. A database always
+    gets the keys, too, and a server that is started with it continues the log.
     """
     if len(places) > 2:
         raise click.UsageError("give at most FROM and TO")
@@ -108,6 +110,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
     *sources, to = places
     target = settings_for_log(to, settings)
     source = settings_for_log(sources[0], settings) if sources else settings
+    if target.is_archive:
+        raise Misuse(ARCHIVE_TARGET.fill(place=target.log_name))
     if target.log_path.resolve() == source.log_path.resolve():
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
@@ -190,8 +194,7 @@ async def _known_part(
 ) -> VerifiedPart:
     """What an earlier run has verified of the copy, if the log begins with it.
 
-    It counts only if the key of our own log signed the checkpoint beside it, and if that or a later
-    one is recorded as signed: then the checkpoint of the new lines continues that.
+    That of our own log counts only if the checkpoint beside it is recorded as signed by its key.
     """
     beside = read_checkpoint(checkpoint_path(target.log_path))
     shown = None if beside is None else TreeHead.parse(beside)
@@ -200,9 +203,7 @@ async def _known_part(
         return NOTHING
     if is_own:
         state = await storage.checkpoints_of(source, log).signing_state()
-        if state.signer is None or not state.signer.verifier.verify(beside):
-            return NOTHING
-        if state.head is None or state.head.size < part.position:
+        if not state.has_recorded(beside):
             return NOTHING
     return part
 
@@ -260,5 +261,7 @@ async def _checkpoint_of(
         except SigningSuspended as error:
             echo_warning(NO_NEW_CHECKPOINT.fill(reason=error))
             return None
+    if isinstance(log, ArchivedLog):
+        return log.checkpoint
     kept = checkpoint_path(source.log_path)
     return load_checkpoint(str(kept)) if kept.exists() else None

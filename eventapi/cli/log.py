@@ -16,6 +16,7 @@ _COMMANDS = {
     "prove": "eventapi.cli.prove:prove",
     "evidence": "eventapi.cli.evidence:evidence",
     "copy": "eventapi.cli.copy:copy_log",
+    "archive": "eventapi.cli.archive:archive",
     "restore": "eventapi.cli.restore:restore",
     "export": "eventapi.cli.export:export_log",
     "import": "eventapi.cli.importing:import_file",
@@ -25,4 +26,4 @@ _COMMANDS = {
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 @settings_options
 def log() -> None:
-    """Show, verify, prove, copy and restore the event log; import and export data."""
+    """Show, verify, prove, copy, archive and restore the log; import and export data."""

@@ -18,6 +18,7 @@ from eventapi.cli.output import progress_bar
 from eventapi.configuration.settings import Settings
 from eventapi.journal.journal import Journal
 from eventapi.security.secret_key import is_missing, secret_keys
+from events.archive.places import is_archive
 from events.log.port import EventLog
 from events.messages.commands import NO_DATA_DIRECTORY, NO_POSITION, NO_SECRET_KEY
 from events.sealing import Keyring
@@ -115,8 +116,8 @@ async def state_at(
 
 
 def resolve_log(place: str) -> str:
-    """Return the log in a directory; a file or a database URL is returned as it is."""
-    if "://" in place or not (place.endswith("/") or Path(place).is_dir()):
+    """Return the log in a directory; a file, a URL or an archive is returned as it is."""
+    if "://" in place or is_archive(place) or not (place.endswith("/") or Path(place).is_dir()):
         return place
     return str(Path(place) / "events.jsonl")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -14,6 +15,8 @@ import click
 from eventapi.cli.failures import Misuse
 from eventapi.configuration.load import LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
+from eventapi.configuration.types import log_fault
+from events.archive.places import is_archive
 from events.errors import ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -46,10 +49,28 @@ def setting_option(
     )
 
 
+class LogPlace(click.Path):
+    """The place of a log: a path that exists, or an archive as a text."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(exists=True, dir_okay=dir_okay, path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        """Convert an argument; raises `click.BadParameter`."""
+        place = str(value)
+        if not is_archive(place):
+            return Path(str(super().convert(value, param, ctx)))
+        if fault := log_fault(place):
+            self.fail(fault, param, ctx)
+        return place
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _data = setting_option("data", "DIR", "The data directory")
-_log = setting_option("log", "URL", "The log: a path or a database URL")
+_log = setting_option("log", "URL", "The log: a path, a database URL or an archive")
 _resources = setting_option("resources", "MODULES", "The modules that declare resources")
 
 

@@ -19,10 +19,10 @@ import msgspec
 from eventapi.bootstrap.paths import checkpoint_path, signing_key_path
 from eventapi.bootstrap.start_check import check_log_is_there
 from eventapi.bootstrap.storage import checkpoints_of, open_journal, open_log_and_vault
-from eventapi.cli.failures import Failure, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.install_copy import install_copy
 from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import LogPlace, json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json
 from eventapi.cli.vaults import add_missing_keys, read_vault_file
 from eventapi.cli.verify import load_checkpoint, load_tree_head
@@ -31,6 +31,7 @@ from eventapi.configuration.settings import Settings
 from eventapi.journal.journal import Journal
 from events.errors import SigningSuspended
 from events.log.file.paths import closed_segments
+from events.messages.archives import ARCHIVE_RESTORE
 from events.messages.commands import (
     CHECKPOINT_OF_OTHER_KEY,
     DATABASE_RESTORE,
@@ -77,7 +78,7 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 @click.command("restore")
-@click.argument("place", metavar="[FROM]", required=False, type=click.Path(exists=True))
+@click.argument("place", metavar="[FROM]", required=False, type=LogPlace())
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
@@ -93,7 +94,7 @@ class _Request(msgspec.Struct, frozen=True):
 @json_option
 @settings_options
 def restore(
-    place: str | None,
+    place: Path | str | None,
     *,
     checkpoint: str | None,
     key: str | None,
@@ -111,7 +112,9 @@ def restore(
     log that is in its place and for a log in a database.
     """
     settings = loaded().settings
-    source = None if place is None else Path(resolve_log(place))
+    if isinstance(place, str):
+        raise Misuse(ARCHIVE_RESTORE.fill(place=place))
+    source = None if place is None else Path(resolve_log(str(place)))
     request = _Request(source, checkpoint, key, vault, new_key)
     _check_request(request, settings)
     restored = asyncio.run(_restore(request, settings))

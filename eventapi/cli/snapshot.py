@@ -10,6 +10,7 @@ import time
 import click
 import msgspec
 
+from eventapi.bootstrap.start_check import check_writable
 from eventapi.bootstrap.storage import registry_of, snapshots_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import REPLAYING, check_data_directory, opened_log, opened_vault
@@ -46,6 +47,7 @@ def snapshot(as_json: bool) -> None:
 
 async def _take(settings: Settings) -> SnapshotResult:
     os.nice(19)  # Requests of a server on this machine take precedence.
+    check_writable(settings)
     check_data_directory(settings)
     snapshots = snapshots_of(settings)
     started = time.perf_counter()

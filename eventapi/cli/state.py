@@ -107,7 +107,7 @@ def rebuild(as_json: bool) -> None:
     Digest and checksum must equal those of the state that a server starts with: the newest
     snapshot and the events after it. If they differ, the snapshots are removed, and the exit code
     is 1. A damaged snapshot is removed with a warning, because a start skips it. The command works
-    beside a running server.
+    beside a running server. An archive has no snapshots to compare with.
     """
     figures = asyncio.run(_rebuild(loaded().settings))
     if as_json:
@@ -125,9 +125,10 @@ def rebuild(as_json: bool) -> None:
 
 
 async def _rebuild(settings: Settings) -> RebuildResult:
-    snapshots = snapshots_of(settings)
-    damaged = snapshots.remove_damaged()
-    taken = snapshots.usable_position() or None
+    # The snapshots are those of the log of the data directory.
+    snapshots = None if settings.is_archive else snapshots_of(settings)
+    damaged = [] if snapshots is None else snapshots.remove_damaged()
+    taken = None if snapshots is None else snapshots.usable_position() or None
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         upto = log.position
         # Both folds use the same keys, or an erasure in between would look like a difference.
@@ -149,7 +150,7 @@ async def _rebuild(settings: Settings) -> RebuildResult:
                     progress=bar,
                 )
             equal = _sums(served) == _sums(rebuilt)
-    if not equal:
+    if snapshots is not None and not equal:
         snapshots.remove()
     return RebuildResult(
         upto,

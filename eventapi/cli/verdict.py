@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from events.messages.archives import ARCHIVE_LINES_DAMAGED, TILES_DAMAGED
 from events.messages.commands import (
     CONTRADICTS_CHECKPOINT,
     DAMAGED,
@@ -29,6 +30,7 @@ _WORST_FIRST: Final[dict[Kind, Message]] = {
     "prefix": PREFIX_DIFFERS,
     "shorter": PREFIX_SHORTER,
     "mark": MARK_OF_OTHER_LOG,
+    "tile": TILES_DAMAGED,
     "unknown-event": NEWER_VERSION,
     "torn-tail": WHOLE_WITH_TAIL,
 }
@@ -36,13 +38,20 @@ _WORST_FIRST: Final[dict[Kind, Message]] = {
 
 
 def verdict(
-    name: str, report: Report, head: TreeHead | None = None, *, is_database: bool = False
+    name: str,
+    report: Report,
+    head: TreeHead | None = None,
+    *,
+    is_database: bool = False,
+    is_archive: bool = False,
 ) -> Message:
     """The message for a report on the log ``name``; the checkpoint has ``head``."""
     good, last = report.good_up_to, report.head.position
     message = _worst_message(report)
     if is_database and message in {MARK_OF_OTHER_LOG, ONLY_MARK_DAMAGED}:
         message = DATABASE_HEAD_DIFFERS  # A database has a head row instead of a mark.
+    if is_archive and report.kinds & DAMAGE:
+        message = ARCHIVE_LINES_DAMAGED
     subjects = [one.subject for one in report.findings if one.kind == "key"]
     if message is KEYS_MISSING:
         return users_without_keys(subjects, message, events=report.lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -25,10 +25,11 @@ from eventapi.cli.failures import (
     NegativeResult,
     reason_of,
 )
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import LogPlace, json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import join_readings, read_vault
 from eventapi.cli.verdict import verdict
+from eventapi.cli.verify_archive import ExportedArchive, exported_archive
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from events.log.file.commit_index import CommitIndex, read_commit_point
@@ -56,9 +57,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 @click.command("verify")
-@click.argument(
-    "path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("path", required=False, type=LogPlace(dir_okay=False))
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
@@ -83,7 +82,7 @@ _CHUNK_BYTES = 1 << 20
 @click.pass_context
 def verify_log(
     context: click.Context,
-    path: Path | None,
+    path: Path | str | None,
     *,
     checkpoint: str | None,
     key: str | None,
@@ -94,26 +93,39 @@ def verify_log(
 ) -> None:
     """Check the log, or the one at PATH, line by line; nothing is changed.
 
-    The log must also continue the checkpoint beside it, or the one that --checkpoint names. Damage
-    is printed with its position and byte offset, and the exit code is then 1.
+    PATH may be an archive, of which every object is checked as well. The log must also continue the
+    checkpoint beside it or in the archive, or the one that --checkpoint names. Damage is printed with
+    its position and byte offset, and the exit code is then 1.
     """
     settings = loaded().settings
-    if checkpoint is None and (key is not None or witnesses is not None):
+    archive = path if isinstance(path, str) else None
+    if path is None and settings.is_archive:
+        archive = settings.log
+    if checkpoint is None and archive is None and (key is not None or witnesses is not None):
         raise click.UsageError("--key and --witnesses need --checkpoint")
-    log = settings.log_path if path is None else path
+    log = settings.log_path if path is None else Path(path)
     # A path such as "." has no name that the name of a checkpoint could begin with.
-    if checkpoint is None and log.name and (beside := checkpoint_path(log)).exists():
+    if not (checkpoint or archive) and log.name and (beside := checkpoint_path(log)).exists():
         # Loaded before the mark is read, so that every event that it covers is published by then.
         checkpoint = str(beside)
     policy = None if witnesses is None else read_policy(witnesses)
     head = None if checkpoint is None else load_tree_head(checkpoint, key, policy)
-    with _open_log_file(settings) if path is None else nullcontext(path) as file:
+    with ExitStack() as stack:
+        export: ExportedArchive | None = None
+        if archive is not None:
+            export = stack.enter_context(exported_archive(settings, archive))
+            head = head or tree_head_of(export.checkpoint_name, export.note, key, policy)
+            file = export.path
+        else:
+            file = stack.enter_context(_open_log_file(settings)) if path is None else log
         report = _verify_with_keys(file, head, settings) if seals else verify_file(file, head, None)
         if prefix_of is not None:
             report = _compare_with_longer(file, report, prefix_of)
+        if export is not None:
+            report = export.add_findings(report)
     is_database = path is None and settings.is_database
     name = settings.log_name if path is None else str(path)
-    message = verdict(name, report, head, is_database=is_database)
+    message = verdict(name, report, head, is_database=is_database, is_archive=archive is not None)
     if as_json:
         print_json(
             {
@@ -166,7 +178,11 @@ def load_tree_head(checkpoint: str, key: str | None, policy: Policy | None = Non
     Raises `Failure`, `Misuse` for a malformed key, and `NegativeResult` if the key did not sign it or
     it does not satisfy the policy.
     """
-    note = load_checkpoint(checkpoint)
+    return tree_head_of(checkpoint, load_checkpoint(checkpoint), key, policy)
+
+
+def tree_head_of(checkpoint: str, note: Note, key: str | None, policy: Policy | None) -> TreeHead:
+    """As `load_tree_head`, for a checkpoint that was read already."""
     if policy is not None:
         _check_cosignatures(checkpoint, note, policy)
     if key is not None:

@@ -20,6 +20,7 @@ from eventapi.configuration.types import (
     log_fault,
     segment_bytes_fault,
 )
+from events.archive.places import is_archive, is_bucket
 from events.database.urls import mask_url
 
 
@@ -66,8 +67,10 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
         Text | None,
         describe(
             "The log of events: a file, or a database, which several machines can share. "
+            "Commands that only read accept an archive, too: its directory, or s3://BUCKET/PREFIX. "
             "`--log` overrides it.",
-            values="a path, or an address postgresql://... or mysql://... (several hosts: HOST:PORT,HOST:PORT)",
+            values="a path, or an address postgresql://..., mysql://... (several hosts: "
+            "HOST:PORT,HOST:PORT) or s3://...",
             check=log_fault,
             default="events.jsonl in DATA",
             example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
@@ -122,19 +125,27 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
     @property
     def is_database(self) -> bool:
         """Whether the log is in a database."""
-        return "://" in (self.log or "")
+        return "://" in (self.log or "") and not is_bucket(self.log or "")
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the log is an archive, which can only be read."""
+        return self.log is not None and is_archive(self.log)
 
     @property
     def log_path(self) -> Path:
         """The path of the JSON-lines log, which names the files beside it.
 
-        If the log is in a database, the path itself does not exist, but files beside it do.
+        If the log is in a database, the path itself does not exist, but files beside it do. An
+        archive has none, and the keys are those of the data directory.
         """
-        if self.log is not None and self.is_database:
+        if self.log is not None and (self.is_database or self.is_archive):
             return self.data_path / database_file_name(self.log)
         return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
 
     @property
     def log_name(self) -> str:
         """The name of the log in messages: its path, or its URL with the password masked."""
-        return mask_url(self.log) if self.log and self.is_database else str(self.log_path)
+        if self.log is None or not (self.is_database or self.is_archive):
+            return str(self.log_path)
+        return mask_url(self.log) if "://" in self.log else self.log

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from eventapi.configuration.setting import PREFIX, describe
 from eventapi.values.times import moment
+from events.archive.places import bucket_fault, is_bucket
 from events.database.urls import database_fault
 
 _RATE = r"^(off|[1-9][0-9]*/(second|minute|hour|day))$"
@@ -140,8 +141,9 @@ def segment_bytes_fault(value: int) -> str:
 
 
 def log_fault(log: str) -> str:
-    """Refuse a URL that is not one of a supported database."""
-    return (database_fault(log) or "") if "://" in log else ""
+    """Refuse a URL that is not one of a supported database or of a bucket."""
+    fault = bucket_fault if is_bucket(log) else database_fault
+    return (fault(log) or "") if "://" in log else ""
 
 
 def mail_fault(url: str) -> str:

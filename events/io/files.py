@@ -146,6 +146,12 @@ def make_private(path: Path, content: bytes) -> None:
 
 def write_durably(path: Path, content: bytes | bytearray) -> None:
     """Write a file that is complete or absent after a crash: fsync, rename, fsync."""
+    write_whole(path, content)
+    sync_directory(path.parent)
+
+
+def write_whole(path: Path, content: bytes | bytearray) -> None:
+    """As `write_durably`, but leave the sync of the directory to the caller."""
     # A random name, because another process may be writing the same file.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
@@ -162,7 +168,6 @@ def write_durably(path: Path, content: bytes | bytearray) -> None:
         with suppress(OSError):  # Otherwise every retry would take more room on a full disk.
             temporary.unlink()
         raise
-    sync_directory(path.parent)
 
 
 _AT_EMPTY_PATH: Final = 0x1000

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from events.errors import Fault, Invalid, NotFound, SigningSuspended
 from events.log.conflicts import repeat_on_conflict
+from events.messages.archives import ARCHIVE_KEY_MISSING
 from events.messages.errors import (
     CHECKPOINT_AHEAD,
     CHECKPOINT_CONTRADICTED,
@@ -295,6 +296,8 @@ class Checkpoints:
 
 
 def _key_missing(state: SigningState) -> Message:
+    if state.status == "archived":
+        return ARCHIVE_KEY_MISSING.fill(name=state.signed_by)
     return LOG_KEY_MISSING.fill(name=state.signed_by or "that signed before")
 
 

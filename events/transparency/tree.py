@@ -32,9 +32,7 @@ from events.transparency.merkle import (
     root_of,
     split,
 )
-
-TILE = 256
-"""Hashes in a complete tile."""
+from events.transparency.tiles import TILE, split_tile
 
 MAX_CACHED_TILES = 1_024
 """Complete tiles of leaves in memory, 8 KiB each."""
@@ -143,8 +141,7 @@ class Tree:
             return self._rest[first : first + end - start]
         number, first = divmod(start, TILE)
         tile = await self._tile(number)
-        places = range(first * HASH_BYTES, (first + end - start) * HASH_BYTES, HASH_BYTES)
-        return [tile[at : at + HASH_BYTES] for at in places]
+        return split_tile(tile[first * HASH_BYTES : (first + end - start) * HASH_BYTES])
 
     async def _tile(self, number: int) -> bytes:
         """Leaf hashes of a complete tile; only one request at a time reads the log."""

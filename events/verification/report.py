@@ -15,6 +15,7 @@ Kind = Literal[
     "missing",
     "prefix",
     "shorter",
+    "tile",
     "torn-tail",
     "unknown-event",
 ]
@@ -26,7 +27,7 @@ published yet. ``unknown-event``: an intact line of a newer version. ``mark``: t
 or belongs to another log. ``checkpoint``: the file is not the log whose checkpoint was signed.
 ``key``: a user who is not erased has no key, so the vault belongs to another log. ``prefix``: the
 longer log of a comparison does not begin with this one. ``shorter``: the other log of a comparison
-ends before this one.
+ends before this one. ``tile``: a tile of hashes of an archive is not that of its lines.
 """
 
 DAMAGE: frozenset[Kind] = frozenset({"damaged", "gap", "missing"})

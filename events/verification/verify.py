@@ -148,7 +148,7 @@ class _Verification:
     def report_segment(self, error: DamagedLog) -> None:
         """Report a closed segment that is missing or damaged."""
         kind: Kind = "missing" if isinstance(error, MissingEvents) else "damaged"
-        self._report(kind, error.position, error.offset, error.reason)
+        self._report(kind, error.position, error.offset or 0, error.reason)
 
     def add_segment(self, segment: Segment) -> None:
         """Add lines that the scan found intact."""

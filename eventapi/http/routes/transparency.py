@@ -20,12 +20,11 @@ from eventapi.http.urls import path_position
 from events.codec import parse
 from events.errors import NotFound
 from events.record import entity_number
-from events.transparency.tree import TILE
+from events.transparency.tiles import TILE, encode_bundle, parse_place
 from projections.state import State
 from projections.tables.users import User
 
 _LEVEL = re.compile(r"[0-9]|[1-5][0-9]|6[0-3]", re.ASCII)
-_PLACE = re.compile(r"/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 _OCTETS = "application/octet-stream"
 _FOR_EVER = b"max-age=31536000, immutable"
 
@@ -85,8 +84,7 @@ class TransparencyController(Controller):
         upto = min(start + width, request.caller.state.position)
         runs = services.log_watcher.lines(start, upto)
         lines = [line async for run in runs for _, line in run]
-        bundle = b"".join(len(line).to_bytes(2, "big") + line for line in lines)
-        return _octets(bundle, len(lines) == width, b"private")
+        return _octets(encode_bundle(lines), len(lines) == width, b"private")
 
     @get(
         "/tile/{level:str}/{place:path}",
@@ -147,19 +145,10 @@ class TransparencyController(Controller):
 
 def _tile_of(place: str) -> tuple[int, int]:
     """The number and the width (in hashes) of a tile in a path; raises `NotFound`."""
-    match = _PLACE.fullmatch(place)
-    number = int(re.sub(r"\D", "", match[1])) if match else 0
-    width = int(match[2] or TILE) if match else 0
-    if match is None or match[1] != _encoded(number) or (match[2] and width >= TILE):
+    found = parse_place(place.removeprefix("/"))
+    if found is None:
         raise NotFound("there is no such tile")
-    return number, width
-
-
-def _encoded(number: int) -> str:
-    parts = [f"{number % 1000:03}"]
-    while number := number // 1000:
-        parts.append(f"x{number % 1000:03}")
-    return "/".join(reversed(parts))
+    return found
 
 
 def _octets(content: bytes, is_whole: bool, who: bytes) -> Response[str]:

@@ -15,13 +15,13 @@ LOG = "log"
 KEY_PREFIX = "eventapi/"
 """The beginning of the name of each signing key."""
 
-Status = Literal["new", "confirmed", "unconfirmed", "keyless"]
+Status = Literal["new", "confirmed", "unconfirmed", "keyless", "archived"]
 """The status of a store's key.
 
 ``new``: there never was a key. ``confirmed``: this store recorded every signature of the key, so no
 newer one can exist. ``unconfirmed``: the key or the record was copied or restored to this place, the
 record is lost, or it lacks a signature that is known here. ``keyless``: a checkpoint was signed, but
-its key is missing.
+its key is missing. ``archived``: the checkpoint is that of an archive, and no other is signed.
 """
 
 
@@ -39,6 +39,15 @@ class SigningState(msgspec.Struct, frozen=True):
     note: Note | None = None
     signed_by: str | None = None
     cosigned: Note | None = None
+
+    def has_recorded(self, note: Note) -> bool:
+        """Whether the key signed a checkpoint, and that or a later one is recorded.
+
+        Then the next checkpoint continues it.
+        """
+        if self.signer is None or not self.signer.verifier.verify(note):
+            return False
+        return self.head is not None and self.head.size >= TreeHead.parse(note).size
 
 
 class Recorder(Protocol):

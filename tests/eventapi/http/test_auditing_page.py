@@ -129,7 +129,7 @@ def has(shown: Any, answered: Any) -> bool:
 
 def test_every_block_of_the_page_is_a_request_or_a_command() -> None:
     assert len(REQUEST.findall(PAGE)) == len(re.findall(r"^    GET ", PAGE, re.MULTILINE)) == 17
-    assert len(COMMAND.findall(PAGE)) == len(re.findall(r"^    \$ ", PAGE, re.MULTILINE)) == 8
+    assert len(COMMAND.findall(PAGE)) == len(re.findall(r"^    \$ ", PAGE, re.MULTILINE)) == 10
 
 
 @pytest.mark.parametrize("example", [*REQUEST.finditer(PAGE)], ids=lambda one: str(one["path"]))
@@ -147,6 +147,11 @@ def test_a_command_prints_what_the_page_shows(data: Path, example: re.Match[str]
     backup.write_bytes(log.read_bytes())
     words = example["words"].replace("BACKUP", str(backup)).replace("LOG", str(log))
     words = words.replace("OUT", str(data.parent / "evidence.zip"))
+    if "ARCHIVE" in words:
+        place = str(data.parent / "archive")
+        assert invoke(data, "log", "archive", place).exit_code == 0
+        key = invoke(data, "log", "checkpoint", "--key").stdout.strip()
+        words = words.replace("ARCHIVE", place).replace("VKEY", key)
     result = invoke(data, *shlex.split(words), EVENTAPI_RESOURCES="tests.kinds")
     assert result.exit_code == 0, result.output
     printed = " ".join(result.stdout.split())

@@ -23,7 +23,8 @@ from events.transparency.merkle import (
     root_from_inclusion,
     root_of,
 )
-from events.transparency.tree import TILE, ContinuedTree, Tree
+from events.transparency.tiles import TILE
+from events.transparency.tree import ContinuedTree, Tree
 
 RUN = 1_000
 SIZES = [0, 1, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 70_000, 131_077]
