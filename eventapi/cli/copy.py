@@ -36,7 +36,7 @@ from eventapi.resources.registry import Registry
 from events.archive.reader import ArchivedLog
 from events.errors import DivergedLog, SigningSuspended
 from events.io.files import make_directory, write_durably
-from events.log.check import check_chain, ends_at
+from events.log.check import ends_at
 from events.log.copy import copy
 from events.log.port import EventLog
 from events.messages.archives import ARCHIVE_TARGET
@@ -254,8 +254,6 @@ async def _checkpoint_of(
         tree = None
         if known.position:
             tree = ContinuedTree(log, known.tree(), known.last)
-        else:
-            await check_chain(log)  # Nothing is signed of a log that is damaged.
         try:
             return await storage.checkpoints_of(source, log, tree=tree).current()
         except SigningSuspended as error:

@@ -13,7 +13,6 @@ from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log
 from eventapi.cli.options import loaded, settings_options
 from events.errors import SigningSuspended
-from events.log.check import check_chain
 from events.messages.commands import NO_POSITION, NOT_A_CHECKPOINT
 from events.transparency.checkpoints import Checkpoints
 
@@ -84,7 +83,6 @@ def _run_with_checkpoints(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     async def run() -> str:
         settings = loaded().settings
         async with opened_log(settings) as log:
-            await check_chain(log)  # Nothing is signed or proved of a log that is damaged.
             return await work(checkpoints_of(settings, log))
 
     try:

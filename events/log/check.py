@@ -8,7 +8,7 @@ from typing import Final
 
 from events.codec import check_links
 from events.log.port import EventLog, Head
-from events.record import START, Record
+from events.record import Record
 
 LINES_PER_TURN: Final = 64
 BYTES_PER_TURN: Final = 256 * 1024
@@ -41,15 +41,6 @@ def _turns(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
             start, size = end, len(line)
     if lines:
         yield lines[start:]
-
-
-async def check_chain(log: EventLog) -> None:
-    """Check the hash chain of all lines.
-
-    Raises `DamagedLog`, and the errors of `EventLog.read`.
-    """
-    async for _ in follow_chain(log, START, log.position):
-        pass
 
 
 async def ends_at(log: EventLog, head: Head) -> bool:

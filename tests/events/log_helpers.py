@@ -12,11 +12,12 @@ from typing import Any, ParamSpec
 
 from eventapi.testing.items import Content, ItemCreated, ItemDeleted
 from events.codec import encode
+from events.log.check import follow_chain
 from events.log.file.commit_index import CommitIndex
 from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path
 from events.log.port import EventLog, Head
-from events.record import Event, Record
+from events.record import START, Event, Record
 from events.sealing import Keyring
 
 TILE = 4
@@ -129,3 +130,9 @@ def file_bytes(lines: Sequence[bytes]) -> bytes:
 def quarantined_tails(path: Path) -> list[bytes]:
     """Return the tails that recovery cut off, oldest first."""
     return [file.read_bytes() for file in sorted((path.parent / "quarantine").glob("*"))]
+
+
+async def check_chain(log: EventLog) -> None:
+    """Check the hash chain of all lines; raises `DamagedLog`."""
+    async for _ in follow_chain(log, START, log.position):
+        pass

@@ -12,7 +12,6 @@ import zstandard
 
 from eventapi.testing.items import ITEMS
 from events.errors import DamagedLog, MissingEvents
-from events.log.check import check_chain
 from events.log.file import closed
 from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
@@ -25,6 +24,7 @@ from tests.events.log.file.test_segments import closed_log, decompress, open_rea
 from tests.events.log_helpers import (
     TILE,
     append,
+    check_chain,
     file_bytes,
     mark_of,
     open_file_log,

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from eventapi.testing.items import ITEMS
 from events.codec import stated_hash
 from events.errors import LogFenced
-from events.log.check import check_chain
 from events.log.copy import copy
 from events.log.file.closing import close_segments
 from events.log.file.commit_index import read_commit_point
@@ -30,6 +29,7 @@ from events.verification.verify import verify
 from tests.events.log_helpers import (
     TILE,
     append,
+    check_chain,
     file_bytes,
     in_event_loop,
     mark_of,
