@@ -5,7 +5,7 @@
     python -m tests.fault_injection.faults --planted --every 31
 
 Workload: a script that opens a data directory, writes, takes a snapshot and closes, in one thread
-and a child process, so that every run makes the same system calls. It starts from six directories:
+and a child process, so that every run makes the same system calls. It starts from nine directories:
 a new one, and those that earlier faults left behind; and closes segments in three.
 
 Faults: for each call EIO, ENOSPC, EINTR, a short write, a kill before and a kill after;

@@ -27,7 +27,7 @@ from tests.fault_injection.torn.judge import judge_file
 
 TILE = 4
 CLOSED_LINES = 16
-"""So many lines are in segments of two tiles each, if the open file is damaged."""
+"""Number of lines in segments of two tiles each, where the open file is damaged."""
 
 FEW_LINES = 3 * TILE
 """The lines of a log whose segments, or files beside them, are damaged."""
