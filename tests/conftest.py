@@ -69,6 +69,7 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
+        gc.collect()  # Otherwise garbage of the collection would stay, too.
         gc.freeze()
         gc.enable()
 

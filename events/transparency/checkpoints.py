@@ -46,7 +46,7 @@ _POLL_SECONDS: Final = 0.02
 """The interval for polling a log that is behind a checkpoint of another instance."""
 
 _CONFLICT_SECONDS: Final = 5.0
-"""How long a record is written again because that of another instance was first."""
+"""How long a write that conflicts with another instance is repeated."""
 
 
 class Checkpoints:

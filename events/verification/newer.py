@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -25,17 +25,26 @@ class NewestSegment(msgspec.Struct, frozen=True):
 
     @classmethod
     def find(cls, log: Path) -> NewestSegment:
-        """Find it, before the mark is read: only published lines are closed."""
+        """Find the segment.
+
+        Call this before the mark is read, so that the mark includes its lines: only published lines
+        are closed.
+        """
         found = ((last, path) for _, last, path in list_segments(segments_path(log)))
         return cls(log, *max(found, default=(0, None)))
 
     def excess(
-        self, position: int, published: CommitPoint | None, tail: Iterable[bytes]
+        self, first: int, position: int, published: CommitPoint | None, tail: BinaryIO
     ) -> MissingEvents | None:
         """The error if the segment has lines after ``position``, the last checked one.
 
-        Whole lines of the ``tail`` belong to the log, too: after a power cut the mark may be older.
+        A segment that ends before ``first``, the first line of the open file, is in use: its lines
+        are part of the log, even if they are damaged. Whole lines of the ``tail`` belong to the
+        log, too: after a power cut the mark may be older.
         """
+        if self.last < first:
+            return None
+        offset = tail.tell()
         if self.last > position and published is not None:
             with suppress(DamagedLog):
                 tail_end = recover_tail(tail, published.offset, published.head)
@@ -43,4 +52,4 @@ class NewestSegment(msgspec.Struct, frozen=True):
         if self.last <= position:
             return None
         message = LOG_FILE_OLD.fill(path=self.log, segment=self.path, last=self.last)
-        return MissingEvents(message, position=position + 1, offset=0)
+        return MissingEvents(message, position=position + 1, offset=offset)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ from events.codec import MAX_LINE_BYTES
 from events.errors import DamagedLog, MissingEvents
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.file.paths import commit_index_path
-from events.log.file.segments import ignore_damage, open_stream
+from events.log.file.segments import SegmentedFile, ignore_damage, open_stream
 from events.record import START
 from events.transparency.merkle import Frontier, leaf_hash
 from events.transparency.signed_note import TreeHead
@@ -73,8 +74,9 @@ def verify(
     newest = NewestSegment.find(path)
     with open_stream(path, ignore_damage) as (_, size):
         run = _Verification(commit_index_path(path), options)
-    with open_stream(path, run.report_segment) as (file, size_after_mark):
-        end = size if run.published is None else min(run.published.offset, size_after_mark)
+    with closing(SegmentedFile.open(path, on_damage=run.report_segment)) as log:
+        file = log.stream()
+        end = size if run.published is None else min(run.published.offset, log.size)
         if segment_bytes and not run.findings:
             for segment in scan(path, end, options, processes or len(os.sched_getaffinity(0))):
                 run.add_segment(segment)
@@ -86,7 +88,7 @@ def verify(
             if count % _LINES_PER_PROGRESS == 0:
                 progress(offset)
         judged = file.tell()
-        if excess := newest.excess(run.mode.position, run.published, file):
+        if excess := newest.excess(log.first, run.mode.position, run.published, file):
             run.report_segment(excess)
     run.compare_with_mark(judged, size)
     run.compare_with_erasures(erased)

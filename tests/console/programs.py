@@ -16,6 +16,7 @@ from tests.end_to_end.browser import CHROMIUM
 PACKAGES = ("playwright-core@^1.50", "axe-core@^4.10")
 PROGRAMS = Path(__file__).parent / "browser"
 _SECONDS = 300
+_END_SECONDS = 30
 
 Run = Callable[..., Any]
 """Runs a flow of a program with options, and returns what it prints."""
@@ -34,32 +35,54 @@ def installed(folder: Path) -> Iterator[Run]:
         env=os.environ | {"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1"},
     )
     shutil.copytree(PROGRAMS, folder, dirs_exist_ok=True)
-    with _chromium(folder) as endpoint:
-        yield _runner(folder, endpoint)
+    chromium = _Chromium(folder)
+    try:
+        yield _runner(folder, chromium)
+    finally:
+        chromium.stop()
 
 
-@contextmanager
-def _chromium(folder: Path) -> Iterator[str]:
-    """Run a Chromium; the address that flows connect to."""
-    assert CHROMIUM is not None, "chromium is absent"
-    with subprocess.Popen(
-        ["node", "server.mjs", CHROMIUM],
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.stdin.close()
+class _Chromium:
+    """A Chromium that flows connect to; it starts again if it has ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._start()
+
+    def _start(self) -> None:
+        assert CHROMIUM is not None, "chromium is absent"
+        self._server = subprocess.Popen(
+            ["node", "server.mjs", CHROMIUM],
+            cwd=self._folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._server.stdout is not None
+        self._endpoint = self._server.stdout.readline().strip()
+        assert self._endpoint.startswith("ws://"), "chromium does not start"
+
+    def endpoint(self) -> str:
+        """The address of a Chromium that runs."""
+        if self._server.poll() is not None:
+            self.stop()
+            self._start()
+        return self._endpoint
+
+    def stop(self) -> None:
+        """End it, by force if it does not end by itself."""
+        assert self._server.stdin is not None
+        with self._server:
+            self._server.stdin.close()
+            try:
+                self._server.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
 
 
-def _runner(folder: Path, endpoint: str) -> Run:
+def _runner(folder: Path, chromium: _Chromium) -> Run:
     def run(program: str, flow: str, **options: Any) -> Any:
-        given = json.dumps({"chromium": endpoint} | options)
+        given = json.dumps({"chromium": chromium.endpoint()} | options)
         done = subprocess.run(
             ["node", program, flow, given],
             cwd=folder,

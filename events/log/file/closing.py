@@ -189,7 +189,13 @@ def _close_one(
             found = open_segment(path, first, found_last, before.end)
             if found.end <= end:
                 record = _compare(found, file, before, stop)
-                _settle(path, file)
+                try:
+                    _settle(path, file)
+                except OSError:
+                    # After a failed sync its pages are clean, and another sync would write nothing.
+                    # All its lines are in the open file, so it is written anew the next time.
+                    path.unlink()
+                    raise
                 return record
         _set_aside(path, file.path)
     temporary = directory / f"{first:016}{TEMPORARY}"

@@ -206,11 +206,11 @@ class CommitIndex:
 
         Without the sync, a start after a power cut would recover once more and cut off what was
         appended since. Every process calls this before its first append, because another one may
-        have died between the store and the sync, or of a sync that failed: then the kernel
-        considers the page as clean, and only another store makes the next sync write it. Raises
-        `OSError`.
+        have died between the store and the sync, or of a sync that failed. After a failed sync, the
+        kernel considers the page as clean, and only another store makes the next sync write it.
+        Raises `OSError`.
         """
-        # No store if no sync ever failed, because any changes the file's modification time.
+        # Store only after a failed sync, because a store changes the file's modification time.
         if self._words[_FENCE]:
             self._words[_RECOVERED] = self._words[_FENCE]
         self._page.flush()

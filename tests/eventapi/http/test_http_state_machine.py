@@ -276,9 +276,11 @@ class OverSegments(OverHttp):
     log_class = ClosingLog
 
     def teardown(self) -> None:
-        path = self._settings.log_path
-        assert self._last_position <= LINES_PER_FRAME or closed_segments(path)
-        super().teardown()
+        try:
+            path = self._settings.log_path
+            assert self._last_position <= LINES_PER_FRAME or closed_segments(path)
+        finally:
+            super().teardown()
 
 
 def test_the_server_agrees_with_a_dictionary_over_closed_segments(

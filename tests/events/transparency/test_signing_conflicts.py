@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from events.errors import LogConflict
 from events.transparency import checkpoints as checkpoints_module
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.memory import MemorySigning
+from events.transparency.signing.port import SigningState
 from events.transparency.tree import Tree
 from tests.events.transparency.test_tree import LongLog
 
@@ -26,6 +28,10 @@ class ConflictingSigning(MemorySigning):
     """What the other instance writes, if it writes at all."""
 
     recorded = 0
+
+    def lose_confirmation(self) -> None:
+        """Restore the store to another place."""
+        self._state = replace(self._state, status="unconfirmed")
 
     async def record(self, note: Note) -> None:
         self.recorded += 1
@@ -75,12 +81,25 @@ OPERATIONS: dict[str, Callable[[Checkpoints], Awaitable[object]]] = {
 }
 
 
+EFFECTS: dict[str, Callable[[SigningState], bool]] = {
+    "sign": lambda state: state.head is not None and state.head.size == 7,
+    "confirm": lambda state: state.status == "confirmed",
+    "cosign": lambda state: state.cosigned is not None,
+    "begin": lambda state: state.signer is not None and state.signer.verifier == KEY.verifier,
+}
+"""What each operation changes in the store."""
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_a_write_that_was_refused_is_decided_and_written_again(name: str) -> None:
     made, store = await signed(7)
+    if name == "confirm":
+        store.lose_confirmation()
+    assert not EFFECTS[name](await store.read())
     store.conflicts = 3
     await OPERATIONS[name](made)
     assert store.conflicts == 0
+    assert EFFECTS[name](await store.read())
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -18,6 +18,7 @@ from tests.end_to_end.history import Operation
 from tests.end_to_end.linearizability import Violation, judge
 from tests.end_to_end.log_reader import read_log
 from tests.end_to_end.server import Command, Server, by_serve, uvicorn_of
+from tests.end_to_end.waiting import wait_until
 from tests.end_to_end.workload import Load, Workload
 from tests.fault_injection.crashes.incidents import CrashTarget, Incident
 from tests.fault_injection.crashes.retrying import RetryingClient, RetryTotals
@@ -74,16 +75,23 @@ def command_of(seed: int) -> Command:
 
 
 def run_directory(
-    data: Path, planned: Sequence[Incident], seed: int, command: Command = by_serve
+    data: Path,
+    planned: Sequence[Incident],
+    seed: int,
+    command: Command = by_serve,
+    min_segments: int = 0,
 ) -> Totals:
-    """Run incidents on one directory in sequence, then check all operations."""
+    """Run incidents on one directory in sequence, then check all operations.
+
+    The first incident waits until the server has closed ``min_segments``.
+    """
     totals = Totals()
     server = Server(data, WORKERS, command, SETTINGS)
     target = CrashTarget(server, random.Random(seed))
     load = Load([server.port], server.log, WORKERS, CLIENTS, seconds=1.0, seed=seed)
     try:
         server.__enter__()
-        operations = asyncio.run(_under_load(load, target, planned, totals))
+        operations = asyncio.run(_under_load(load, target, planned, totals, min_segments))
         if server.stop(END_SECONDS) != 0:
             totals.violations[FAILED_EXITS] += 1
         _wait_for_snapshot(data)
@@ -94,13 +102,18 @@ def run_directory(
 
 
 async def _under_load(
-    load: Load, target: CrashTarget, planned: Sequence[Incident], totals: Totals
+    load: Load,
+    target: CrashTarget,
+    planned: Sequence[Incident],
+    totals: Totals,
+    min_segments: int,
 ) -> list[Operation]:
     """Run the load and the incidents; return all operations."""
     workload, retried, over = Workload(load), RetryTotals(), asyncio.Event()
     target.record_workers()
 
     def happen(_: Workload) -> None:
+        wait_until(lambda: len(closed_segments(load.log)) >= min_segments)
         for incident in planned:
             time.sleep(UNDISTURBED_SECONDS)
             target.cause(incident)

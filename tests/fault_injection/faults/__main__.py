@@ -5,7 +5,7 @@
     python -m tests.fault_injection.faults --planted --every 31
 
 Workload: a script that opens a data directory, writes, takes a snapshot and closes, in one thread
-and a child process, so that every run makes the same system calls. It starts from six directories:
+and a child process, so that every run makes the same system calls. It starts from nine directories:
 a new one, and those that earlier faults left behind; and closes segments in three.
 
 Faults: for each call EIO, ENOSPC, EINTR, a short write, a kill before and a kill after;
@@ -16,7 +16,7 @@ Checks: a fresh process opens the directory. Acknowledged writes are in the log,
 and unsent ones are not, writes of several events are whole, the hash chain is intact, a replay
 equals the served state, no traceback was printed, every run ended in time.
 
-Duration: 13,468 fault points on two cores take hours; ``--every N`` tries every N-th.
+Duration: all fault points take hours on two cores; ``--every N`` tries every N-th.
 
 Replay: a finding names scenario, fault, call and number; `run_case` in `case.py` repeats it, as
 `test_fault_points.py` does. The exit code is 1 if there is a finding, or a planted bug is missed.

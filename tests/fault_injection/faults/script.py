@@ -59,7 +59,7 @@ CLOSING: Sequence[Command] = ()
 """In place of a write, the closing of all full segments."""
 
 LINES_PER_FRAME = 2
-"""So few that the writes fill segments."""
+"""Lines of a tile: so few that the writes fill segments."""
 
 
 def with_closings(writes: Sequence[Sequence[Command]]) -> Sequence[Sequence[Command]]:

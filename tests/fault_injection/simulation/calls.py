@@ -242,7 +242,7 @@ class Flag:
         self.is_set = True
 
     def wait(self, seconds: float) -> bool:
-        """Wait to the end of the time, also if the flag is set meanwhile."""
+        """Wait for the whole timeout, even if the flag is set."""
         self._calls.sleep(seconds)
         return self.is_set
 

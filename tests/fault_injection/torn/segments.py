@@ -21,13 +21,13 @@ from events.log.file.log import JsonlLog
 from events.log.file.paths import SUFFIX, closed_segments, segments_path
 from events.log.file.reader import JsonlReader
 from tests.events.log_helpers import open_file_log, publish, quarantined_tails, read_all, recover
-from tests.fault_injection.torn.cases import CASES, Cases
+from tests.fault_injection.torn.cases import CASES, SECTOR_BYTES, Cases
 from tests.fault_injection.torn.history import History, Verdict
 from tests.fault_injection.torn.judge import judge_file
 
 TILE = 4
 CLOSED_LINES = 16
-"""So many lines are in segments of two tiles each, if the open file is damaged."""
+"""Number of lines in segments of two tiles each, where the open file is damaged."""
 
 FEW_LINES = 3 * TILE
 """The lines of a log whose segments, or files beside them, are damaged."""
@@ -92,6 +92,9 @@ def _damages(content: bytes, stride: int) -> Iterator[tuple[bytes, bool]]:
     for size in range(0, len(content), stride):
         yield content[:size], False
         yield content[:size].ljust(len(content), b"\0"), False
+    for start in range(0, len(content), SECTOR_BYTES):
+        end = min(start + SECTOR_BYTES, len(content))
+        yield content[:start] + bytes(end - start) + content[end:], False
     for bit in range(0, len(content) * 8, stride):
         yield _flip(content, bit), True
 

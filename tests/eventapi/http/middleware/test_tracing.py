@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -161,10 +162,9 @@ def test_a_failed_request_is_an_error_span_without_a_message(
 
 
 def test_a_refused_write_records_no_reason(traced: Traced) -> None:
-    traced.api.caller("canary")
-    bob = traced.api.caller("bob")
+    ann, bob = traced.api.caller(), traced.api.caller()
     before = len(traced.spans("journal write"))
-    answer = bob.under("/api/v2").patch("/auth/me", json={"email": "canary@example.org"})
+    answer = bob.under("/api/v2").patch("/auth/me", json={"email": f"{ann.name}@example.org"})
     assert answer.status_code == 409
     (write,) = traced.spans("journal write")[before:]
     assert list(write.events) == []
@@ -172,11 +172,12 @@ def test_a_refused_write_records_no_reason(traced: Traced) -> None:
 
 
 def test_nothing_personal_is_in_a_span(traced: Traced) -> None:
-    ann = traced.api.caller("canary-name")
+    name = f"canary-{token_hex(8)}"  # A rerun uses the same app.
+    ann = traced.api.caller(name)
     number = ann.create("canary title", "canary text")
     ann.get("/items?q=canary", headers={"baggage": "canary=1", "user-agent": "canary"})
     ann.get(f"/items/{number}canary", headers={"tracestate": "vendor=1", "cookie": "canary"})
-    traced.api.login("canary-name", "canary-password")
+    traced.api.login(name, "canary-password")
     exported = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
     assert "journal write" in exported
     assert "canary" not in exported

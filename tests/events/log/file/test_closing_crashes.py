@@ -21,7 +21,7 @@ from events.log.file import closed, closing
 from events.log.file import log as log_module
 from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
-from events.log.file.paths import closed_segments
+from events.log.file.paths import SUFFIX, closed_segments
 from events.log.file.segments import SegmentedFile
 from events.verification.verify import verify
 from tests.events.log.file.test_segments import open_reader, whole
@@ -176,6 +176,35 @@ async def test_a_segment_that_a_crash_left_is_compared_before_it_is_used(
 
 def _believe(segment: closed.ClosedSegment, _: object, before: Any, __: object) -> Any:
     return replace(before, position=segment.last, end=segment.end)
+
+
+async def test_a_segment_that_a_crash_left_and_a_sync_failed_for_is_written_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed sync its pages are clean: the next sync would succeed, and write nothing."""
+
+    def fail_for_segments(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(SUFFIX):
+            fail()
+        sync(descriptor)
+
+    sync = os.fsync
+    async with open_file_log(path) as log:
+        lines = await append(log, 3 * TILE)
+        left = closed.segment_path(path.with_name("events.jsonl.segments"), 1, TILE)
+        left.parent.mkdir()
+        closed.write_segment(left, [file_bytes(lines[:TILE])], 0o600)
+        unsynced = path.with_name("unsynced")
+        unsynced.hardlink_to(left)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", fail_for_segments)
+            with pytest.raises(OSError, match="no space left"):
+                await close_segments(log, 1, 5)
+        assert path.read_bytes() == file_bytes(lines)
+        assert await close_segments(log, 1, 5)
+        assert closed_segments(path)
+        assert not any(segment.samefile(unsynced) for segment in closed_segments(path))
+        assert await read_all(log) == lines
 
 
 async def test_a_segment_that_is_written_wrong_is_not_used(

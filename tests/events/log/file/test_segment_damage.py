@@ -243,6 +243,7 @@ async def test_an_older_open_file_is_refused_while_segments_have_later_lines(pat
     report = report_on(path)
     assert (report.kinds, report.good_up_to, report.ok) == ({"missing"}, 10, False)
     assert str(segments[-1]) in report.findings[0].detail
+    assert report.findings[0].offset == len(older)
     for _ in range(2):
         with pytest.raises(MissingEvents) as refused:
             JsonlReader(path)
@@ -258,6 +259,24 @@ async def test_an_older_open_file_is_refused_while_segments_have_later_lines(pat
     async with open_file_log(path) as log:
         assert await append(log)
         assert (await read_all(log))[:10] == lines
+
+
+async def test_a_damaged_segment_in_use_is_not_taken_for_one_that_the_log_does_not_reach(
+    path: Path,
+) -> None:
+    """Its lines cannot be read, and the open file, which begins after them, has none either."""
+    lines, _ = some_lines(5 * TILE)
+    for first in (0, 2 * TILE):
+        tiles = [file_bytes(lines[at : at + TILE]) for at in (first, first + TILE)]
+        segment = closed.segment_path(segments_path(path), first + 1, first + 2 * TILE)
+        segment.parent.mkdir(exist_ok=True)
+        closed.write_segment(segment, tiles, 0o600)
+    segment.write_bytes(segment.read_bytes()[: segment.stat().st_size // 2])
+    path.write_bytes(bytes(len(file_bytes(lines[4 * TILE :]))))
+    report = report_on(path)
+    assert not report.ok
+    assert any(str(segment) in one.detail for one in report.findings)
+    assert not any("is an older copy" in one.detail for one in report.findings)
 
 
 async def test_a_mark_older_than_a_segment_of_an_interrupted_closing_is_no_finding(
