@@ -205,8 +205,8 @@ def test_script_of_the_load_generator_has_every_request() -> None:
 
 def test_page_has_a_section_of_declared_kinds_once_they_are_measured(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
-    page.write(Results(growth=growth()), path, tmp_path / "growth.svg")
+    page.write(Results(), path)
     assert "declared kinds" not in path.read_text()
     kinds = Kinds(CONTEXT, sizes=growth().sizes)
-    page.write(Results(growth=growth(), kinds=kinds), path, tmp_path / "growth.svg")
+    page.write(Results(kinds=kinds), path)
     assert path.read_text().count("## Growth of declared kinds") == 1
