@@ -36,20 +36,29 @@ LIMIT = 0.52
 PATH = "/api/v2/auth/password/forgot"
 
 
-def slow_app() -> Any:
-    """An application whose log takes longer to append, as on a slow disk."""
+def append_slowly() -> None:
+    """Make appends to the log take longer, as on a slow disk."""
     append = JsonlLog.append
 
-    async def append_slowly(self: JsonlLog, *arguments: Any, **named: Any) -> Any:
+    async def wait_and_append(self: JsonlLog, *arguments: Any, **named: Any) -> Any:
         await asyncio.sleep(APPEND_SECONDS)
         return await append(self, *arguments, **named)
 
-    JsonlLog.append = append_slowly  # type: ignore[method-assign]
+    JsonlLog.append = wait_and_append  # type: ignore[method-assign]
+
+
+def slow_app() -> Any:
+    """An application on a slow disk."""
+    append_slowly()
     return create_app()
 
 
 def eager_app() -> Any:
-    """The control: an application that answers as soon as the event is written, if there is one."""
+    """The control: an application that answers as soon as the event is written, if there is one.
+
+    Its disk is slow, because on a fast one other work of the machine hides the difference.
+    """
+    append_slowly()
 
     async def write(client: RequestClient, command: RequestPasswordReset | None) -> None:
         if command is not None:

@@ -172,7 +172,7 @@ def test_a_cached_page_has_no_values_that_its_rows_lack(api: ResourceApi) -> Non
 def test_a_share_during_a_past_list_is_not_in_later_ones(
     api: ResourceApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No event of the caller's own rows tells that the shared one came and went."""
+    """Sharing a row of another owner changes no row of the caller, so no validator."""
     me, other = api.user(), api.user()
     number = other.post("/plans", json={"text": "theirs"}).json()["id"]
     share = f"/api/v2/plans/{number}/shares/{me.name}"
