@@ -52,6 +52,21 @@ def request_ratio(
     return figure
 
 
+def of_a_read(workload: str, connections: int) -> Figure:
+    """The CPU time of a request as a multiple of that of a read over the same connections."""
+
+    def figure(results: Results) -> float | None:
+        if results.http is None:
+            return None
+        ours, reads = (
+            results.http.figures.get(f"{name} {connections}", {}).get(OURS, [])
+            for name in (workload, "read")
+        )
+        return ratio(ours, reads, cpu)
+
+    return figure
+
+
 def tail_ratio(results: Results) -> float | None:
     """The 99th percentile of creates as a multiple of the median, over 64 connections."""
     if results.http is None:
@@ -117,6 +132,16 @@ GOALS = (
     ),
     Goal("durable create, times FastAPI on SQLite", request_ratio("create 64", OURS, SQLITE), 8),
     Goal("durable create, p99 of p50", tail_ratio, 3, at_most=True),
+    *(
+        Goal(
+            f"{workload}, CPU of a read, over {connections} connection{'s'[: connections > 1]}",
+            of_a_read(workload, connections),
+            1.5,
+            at_most=True,
+        )
+        for workload in ("create", "update")
+        for connections in (1, 32, 128)
+    ),
     Goal(
         "read one, CPU of two workers", request_ratio("read 32", TWO, OURS, cpu), 1.1, at_most=True
     ),

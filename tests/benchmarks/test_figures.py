@@ -157,6 +157,18 @@ def test_goal_for_most_items_is_relative_to_fewest_items() -> None:
     assert rows["replay, of msgspec alone"] == ["-", "not measured"]
 
 
+def test_goal_for_creates_is_relative_to_reads_over_the_same_connections() -> None:
+    figures: dict[str, dict[str, Rounds[Measured]]] = {
+        "read 32": {"eventapi": [measured(100, cpu=50.0)]},
+        "create 32": {"eventapi": [measured(50, cpu=100.0)]},
+    }
+    rows = {
+        row[0]: row[2:] for row in goals.table(Results(http=Http(CONTEXT, figures=figures))).rows
+    }
+    assert rows["create, CPU of a read, over 32 connections"] == ["2.00", "NO"]
+    assert rows["create, CPU of a read, over 1 connection"] == ["-", "not measured"]
+
+
 def test_table_has_a_ratio_to_every_rung_measured_with_it() -> None:
     part = http(litestar=[measured(100)], eventapi=[measured(80)]).http
     assert part is not None
