@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
 from tests.end_to_end.server import ROOT, Server, by_serve, hold_log_lock, is_running
 from tests.end_to_end.waiting import wait_until
-from tests.eventapi.cli.running import invoke, written
+from tests.eventapi.cli.running import PROGRAM, clean_environment, invoke, written
 
 SECONDS = 90.0
 EVENTS = 400
@@ -93,6 +94,21 @@ def test_changed_projection_is_rebuilt_while_old_workers_serve(code: Path, data:
             wait_until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
             server.wait_until_ready()
         assert failures == []
+
+
+def test_new_workers_start_from_a_snapshot_that_the_new_code_took(code: Path, data: Path) -> None:
+    """The control is the test before: without that snapshot they fold the log."""
+    with Server(data, 2, by_serve, {"PYTHONPATH": str(code)}) as server:
+        old = server.worker_pids()
+        edit(code, '"""The tables, as of one position', '"""All tables, as of one position')
+        environment = clean_environment(PYTHONPATH=str(code), EVENTAPI_DATA=str(data))
+        subprocess.run([*PROGRAM, "snapshot"], env=environment, cwd=data, check=True)
+
+        os.kill(server.pid, signal.SIGHUP)
+
+        wait_until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
+        server.wait_until_ready()
+        assert "another version of the code wrote it" not in server.output
 
 
 def test_new_code_that_cannot_start_leaves_old_workers_running(code: Path, data: Path) -> None:
