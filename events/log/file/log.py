@@ -48,7 +48,6 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -70,6 +69,7 @@ from events.io.files import (
     write_durably,
 )
 from events.io.tasks import wait_uncancellable
+from events.io.threads import WorkerThread
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.lines import BYTES_PER_READ, PublishedLines, translate_errors
 from events.log.file.lock import FileLock
@@ -137,7 +137,7 @@ class JsonlLog(PublishedLines):
         self._has_recovered = False
         self._reserve = Reserve(reserve_path(path))
         self._mutex = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._thread = WorkerThread("log")
         self._lock = FileLock(self._lock_file, self._thread)
         self.head = Head()
         self._offset = 0
@@ -297,15 +297,13 @@ class JsonlLog(PublishedLines):
 
     async def release_reserve(self) -> bool:
         with translate_errors():
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._reserve.release
-            )
+            return await self._thread.run(self._reserve.release)
 
     async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         self._check_fence()
         data = b"\n".join((*lines, b""))
         write = self._write_revocations if revokes else self._write_ordinary
-        writing = asyncio.get_running_loop().run_in_executor(self._thread, write, data)
+        writing = self._thread.run(write, data)
         try:
             await asyncio.shield(writing)
         except OSError as error:
@@ -379,7 +377,7 @@ class JsonlLog(PublishedLines):
         raise LogUnavailable(f"the log cannot be written: {error.strerror}") from error
 
     async def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
         self._commit_index.close()
         self._reserve.close()
         with suppress(OSError):  # Every acknowledged line is synced already.
