@@ -78,7 +78,7 @@ from events.log.file.paths import commit_index_path, lock_path, reserve_path
 from events.log.file.recovery import Tail, recover_tail
 from events.log.file.reserve import NO_ROOM, Reserve
 from events.log.file.segments import SegmentedFile
-from events.log.locking import acquire_within
+from events.log.locking import Mutex
 from events.log.port import Head
 from events.messages.errors import FILE_GONE, LOG_FILE_GONE
 from events.messages.message import Message
@@ -136,7 +136,7 @@ class JsonlLog(PublishedLines):
         self._is_name_synced = not file.segments
         self._has_recovered = False
         self._reserve = Reserve(reserve_path(path))
-        self._mutex = asyncio.Lock()
+        self._mutex = Mutex()
         self._thread = WorkerThread("log")
         self._lock = FileLock(self._lock_file, self._thread)
         self.head = Head()
@@ -145,7 +145,7 @@ class JsonlLog(PublishedLines):
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
         deadline = time.monotonic() + timeout
-        async with acquire_within(self._mutex, timeout):
+        async with self._mutex.held(timeout):
             try:
                 with translate_errors(), self._file.held() as file:
                     if not await self._lock.acquire(file.descriptor, deadline):
