@@ -27,6 +27,7 @@ from benchmarks.workload import NEW_ITEM
 from eventapi.bootstrap.storage import open_journal
 from eventapi.configuration.settings import Settings
 from eventapi.journal.instrumentation import Instrumentation
+from eventapi.journal.origin import Origin
 from eventapi.testing.items import Content, create_item
 from events.log.file.log import JsonlLog
 from events.log.port import Head
@@ -98,7 +99,7 @@ def eventapi(folder: Path, seconds: float, _: str) -> Appended:
             async def produce() -> None:
                 while tally.goes_on():
                     started = time.perf_counter()
-                    await journal.execute(create_item(1, Content(**NEW_ITEM)), "r" * 32)
+                    await journal.execute(create_item(1, Content(**NEW_ITEM)), Origin("r" * 32))
                     tally.count(started)
 
             await asyncio.gather(*(produce() for _ in range(PRODUCERS)))

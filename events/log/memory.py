@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from events.log.locking import acquire_within
+from events.log.locking import Mutex
 from events.log.port import Head
 
 
@@ -18,7 +17,7 @@ class MemoryLog:
 
     def __init__(self, lines: Sequence[bytes] = (), head: Head | None = None) -> None:
         self._lines = list(lines)
-        self._lock = asyncio.Lock()
+        self._mutex = Mutex()
         self.head = head or Head()
 
     @property
@@ -33,7 +32,7 @@ class MemoryLog:
 
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[MemoryLog]:
-        async with acquire_within(self._lock, timeout):
+        async with self._mutex.held(timeout):
             yield self
 
     def keep_reserve(self) -> None:

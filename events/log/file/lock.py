@@ -21,10 +21,10 @@ import fcntl
 import logging
 import threading
 import time
-from concurrent.futures import Executor
 from typing import Final
 
 from events.io.tasks import wait_uncancellable
+from events.io.threads import WorkerThread
 from events.messages.server_log import LOCK_NOT_RELEASED
 
 logger = logging.getLogger("events.log")
@@ -37,7 +37,7 @@ _LOCK_POLL_SECONDS: Final = 0.0001
 class FileLock:
     """The lock, and the turnstile before it, as open files of one process."""
 
-    def __init__(self, lock: int, thread: Executor) -> None:
+    def __init__(self, lock: int, thread: WorkerThread) -> None:
         """Use an open descriptor, which the caller closes, and a thread to wait in."""
         self._lock = lock
         self._thread = thread
@@ -55,9 +55,7 @@ class FileLock:
         # A blocking flock could not be given up at the deadline, and the timers of the event loop
         # are coarser than the time for which the lock is held: so a thread polls.
         given_up = threading.Event()
-        polling = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._poll, turnstile, deadline, given_up
-        )
+        polling = self._thread.run(self._poll, turnstile, deadline, given_up)
         try:
             return await asyncio.shield(polling)
         except asyncio.CancelledError:

@@ -48,7 +48,6 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -70,6 +69,7 @@ from events.io.files import (
     write_durably,
 )
 from events.io.tasks import wait_uncancellable
+from events.io.threads import WorkerThread
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.lines import BYTES_PER_READ, PublishedLines, translate_errors
 from events.log.file.lock import FileLock
@@ -78,7 +78,7 @@ from events.log.file.paths import commit_index_path, lock_path, reserve_path
 from events.log.file.recovery import Tail, recover_tail
 from events.log.file.reserve import NO_ROOM, Reserve
 from events.log.file.segments import SegmentedFile
-from events.log.locking import acquire_within
+from events.log.locking import Mutex
 from events.log.port import Head
 from events.messages.errors import FILE_GONE, LOG_FILE_GONE
 from events.messages.message import Message
@@ -136,8 +136,8 @@ class JsonlLog(PublishedLines):
         self._is_name_synced = not file.segments
         self._has_recovered = False
         self._reserve = Reserve(reserve_path(path))
-        self._mutex = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._mutex = Mutex()
+        self._thread = WorkerThread("log")
         self._lock = FileLock(self._lock_file, self._thread)
         self.head = Head()
         self._offset = 0
@@ -145,7 +145,7 @@ class JsonlLog(PublishedLines):
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
         deadline = time.monotonic() + timeout
-        async with acquire_within(self._mutex, timeout):
+        async with self._mutex.held(timeout):
             try:
                 with translate_errors(), self._file.held() as file:
                     if not await self._lock.acquire(file.descriptor, deadline):
@@ -297,15 +297,13 @@ class JsonlLog(PublishedLines):
 
     async def release_reserve(self) -> bool:
         with translate_errors():
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._reserve.release
-            )
+            return await self._thread.run(self._reserve.release)
 
     async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         self._check_fence()
         data = b"\n".join((*lines, b""))
         write = self._write_revocations if revokes else self._write_ordinary
-        writing = asyncio.get_running_loop().run_in_executor(self._thread, write, data)
+        writing = self._thread.run(write, data)
         try:
             await asyncio.shield(writing)
         except OSError as error:
@@ -379,7 +377,7 @@ class JsonlLog(PublishedLines):
         raise LogUnavailable(f"the log cannot be written: {error.strerror}") from error
 
     async def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
         self._commit_index.close()
         self._reserve.close()
         with suppress(OSError):  # Every acknowledged line is synced already.

@@ -57,7 +57,7 @@ from events.errors import (
 from events.io.files import FileIdentity, make_directory, permission_hint
 from events.io.tasks import cancel_and_wait, wait_uncancellable
 from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_point
-from events.log.locking import acquire_within
+from events.log.locking import Mutex
 from events.log.port import Head
 from events.log.sql.continuity import check_continues, check_server
 from events.log.sql.outcome import is_committed
@@ -120,7 +120,7 @@ class SqlLog:
         except OSError as error:
             reason = f"{error.strerror}{permission_hint(index, error)}"
             raise ConfigurationError(f"the mark {index} cannot be used: {reason}") from error
-        self._mutex = asyncio.Lock()
+        self._mutex = Mutex()
         self._connection: AsyncConnection | None = None
         self._lost_at: float | None = None
         self._refusal: MissingEvents | None = None
@@ -192,7 +192,7 @@ class SqlLog:
         if self.lost_for > timeout:
             error = self._refusal or LogUnreachable(_UNREACHABLE)
             raise error.with_traceback(None)
-        async with acquire_within(self._mutex, timeout):
+        async with self._mutex.held(timeout):
             connection = await self._connect_and_lock(timeout)
             self._connection = self.database.current_transaction = connection
             try:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from eventapi.commands.command import Command
 from eventapi.commands.users import RegisterUser
@@ -25,6 +25,7 @@ from eventapi.journal.origin import Origin
 from eventapi.testing.given import at, profile
 from eventapi.testing.items import ITEMS, Content, create_item, delete_item, update_item
 from events.errors import EventapiError
+from events.io.threads import WorkerThread
 from events.log.file import closed, closing
 from events.log.file.closing import close_segments
 from events.log.file.log import JsonlLog
@@ -82,6 +83,13 @@ class InlineExecutor(ThreadPoolExecutor):
         return done
 
 
+class InlineThread(WorkerThread):
+    """A thread that runs its work in the calling thread."""
+
+    def run(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(InlineExecutor(1), work, *arguments)
+
+
 class _Tracebacks(logging.Handler):
     """Reports every traceback that would be logged."""
 
@@ -112,7 +120,7 @@ async def open_journal(directory: Path, seed: str) -> AsyncIterator[tuple[Journa
     """Open a journal over a directory, as the server does, but in one thread."""
     asyncio.get_running_loop().set_default_executor(InlineExecutor(1))
     log = JsonlLog(directory / "events.jsonl")
-    log._thread = InlineExecutor(1)
+    log._thread = InlineThread("log")
     try:
         vault = SqliteVault(directory / "vault.sqlite")
         try:

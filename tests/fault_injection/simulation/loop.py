@@ -31,11 +31,23 @@ class Executor:
         self.running = 0
         self.waiting: deque[Callable[[], None]] = deque()
 
-    def shutdown(self, wait: bool = True) -> None:
+    def shutdown(self) -> None:
         """Wait for the running jobs, blocking the strand as a thread would."""
-        assert wait
         while self.running and self.machine is not None:
             self.machine.sleep_until(self.machine.now + STEP_SECONDS)
+
+
+class WorkerThread(Executor):
+    """Replaces `events.io.threads.WorkerThread`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(1, name)
+
+    def run(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run work in a strand of its own."""
+        loop: Any = asyncio.get_running_loop()
+        future: Future[Any] = loop.run_in_executor(self, work, *arguments)
+        return future
 
 
 class Loop(asyncio.AbstractEventLoop):

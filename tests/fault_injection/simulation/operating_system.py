@@ -21,7 +21,7 @@ from events.log.file import commit_index as mark
 from events.log.file import log as jsonl
 from projections import snapshots
 from tests.fault_injection.simulation.calls import Calls, Flag, Lock, View
-from tests.fault_injection.simulation.loop import Executor
+from tests.fault_injection.simulation.loop import WorkerThread
 from tests.fault_injection.simulation.paths import temporary_file
 
 
@@ -63,7 +63,7 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (files, "secrets"): tokens,
         (jsonl, "os"): calls,
         (jsonl, "time"): time,
-        (jsonl, "ThreadPoolExecutor"): Executor,
+        (jsonl, "WorkerThread"): WorkerThread,
         (jsonl, "BYTES_PER_READ"): pieces,
         (lock, "fcntl"): fcntl,
         (lock, "time"): time,

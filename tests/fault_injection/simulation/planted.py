@@ -5,7 +5,6 @@ Each is a context manager that replaces a small part of the real code, by name.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -234,7 +233,7 @@ async def _append_and_go(
 ) -> None:
     """Release the lock on cancellation while the thread still writes."""
     data = b"\n".join((*lines, b""))
-    await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
+    await log._thread.run(log._write, data)
     log._offset, log.head = log._offset + len(data), head
     log._commit_index.publish(log._offset, head)
 
