@@ -32,11 +32,12 @@ test: $(VENV)/.installed-test
 # Every test.
 test-all: test test-long
 
-# The tests that `make test` leaves out. Most of them wait for servers, so one more runs than there are cores.
+# The tests that `make test` leaves out. Most of them wait for servers, so one more runs than there are cores. Tests of a
+# folder stay together (worksteal), so that few processes start its servers.
 # Debian keeps servers in /usr/sbin, which is not on the path of most users.
 test-long: $(VENV)/.installed-test-all
 	.ci/servers || echo 'The tests that need these programs are skipped.' >&2
-	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) -m long $(PYTEST_OPTIONS)
+	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal -m long $(PYTEST_OPTIONS)
 
 # Install the programs that `make test-long` needs from Debian's packages, as root on Debian.
 servers:

@@ -40,6 +40,7 @@ from eventapi.server.signals import (
     exit_now,
     exit_once,
     handle_hangup,
+    ignore_end_signals,
 )
 from eventapi.server.starting import StartingServer
 from eventapi.server.supervisor import GRACE_SECONDS, Supervisor
@@ -141,6 +142,7 @@ def serve(
         hints = _demo_hints(settings) if demo else ()
         _serve(config, listening, lambda: _announce(settings, listening, hints))
     finally:
+        ignore_end_signals()
         listening.release()
 
 

@@ -35,7 +35,34 @@ export function renew(refused) {
   return navigator.locks ? navigator.locks.request(KEY, once) : once();
 }
 
+// The release of a lock can reach another tab before the new tokens do. A tab that has renewed therefore holds a lock
+// with a name of the refused token, and a tab that finds it waits for the tokens.
+const nameOf = (refused) => `${KEY} renewed ${refused}`;
+
+let release = () => {};
+
+const markRenewed = (refused) =>
+  new Promise((resolve) => {
+    if (!navigator.locks) return resolve();
+    release();
+    navigator.locks.request(nameOf(refused), { mode: "shared" }, () => {
+      resolve();
+      return new Promise((ended) => (release = ended));
+    });
+  });
+
+const isRenewed = async (refused) =>
+  navigator.locks && (await navigator.locks.query()).held.some(({ name }) => name === nameOf(refused));
+
+const tokensInPlaceOf = (refused) =>
+  new Promise((resolve) => {
+    const look = () => read()?.access !== refused && resolve(stop());
+    const stop = session.subscribe(look);
+    look();
+  });
+
 async function renewOnce(refused) {
+  if (read()?.access === refused && (await isRenewed(refused))) await tokensInPlaceOf(refused);
   const kept = read();
   if (kept === null || kept.access !== refused) {
     session.set(kept); // Another tab was faster.
@@ -49,7 +76,8 @@ async function renewOnce(refused) {
   });
   if (response.ok) {
     keepTokens(await response.json());
-    return read().access;
+    await markRenewed(refused);
+    return read()?.access || null;
   }
   if (response.status !== 401 && response.status !== 422) throw response;
   if (read()?.refresh === kept.refresh) forgetTokens();

@@ -54,9 +54,18 @@ def exit_now(number: int, _frame: FrameType | None) -> NoReturn:
 
 def exit_once(number: int, _frame: FrameType | None) -> NoReturn:
     """Signal handler: exit in an orderly way, and ignore further signals."""
-    for other in END_SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
+    ignore_end_signals()
     sys.exit(_exit_code(number))
+
+
+def ignore_end_signals() -> None:
+    """Ignore SIGTERM and SIGINT from now on, because the process is ending.
+
+    The interpreter resets every other handler at its end, and a repeated signal would then kill the
+    process, whose exit code would report a failure.
+    """
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _exit_code(number: int) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +38,13 @@ def installed(folder: Path) -> Iterator[Run]:
     shutil.copytree(PROGRAMS, folder, dirs_exist_ok=True)
     chromium = _Chromium(folder)
     try:
-        yield _runner(folder, chromium)
+        yield chromium.run
     finally:
         chromium.stop()
 
 
 class _Chromium:
-    """A Chromium that flows connect to; it starts again if it has ended."""
+    """A Chromium in which flows run; it starts again if it has ended."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,16 +59,32 @@ class _Chromium:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._server.stdout is not None
-        self._endpoint = self._server.stdout.readline().strip()
-        assert self._endpoint.startswith("ws://"), "chromium does not start"
+        assert self._answer() == "ready", "chromium does not start"
 
-    def endpoint(self) -> str:
-        """The address of a Chromium that runs."""
+    def _answer(self) -> Any:
+        """The next line that it prints; it is killed if there is none for long."""
+        assert self._server.stdout is not None
+        limit = threading.Timer(_SECONDS, self._server.kill)
+        limit.start()
+        try:
+            line = self._server.stdout.readline()
+        finally:
+            limit.cancel()
+        assert line, "node or Chromium has ended; see standard error"
+        return json.loads(line)
+
+    def run(self, program: str, flow: str, **options: Any) -> Any:
+        """Run a flow in a browser context of its own."""
         if self._server.poll() is not None:
             self.stop()
             self._start()
-        return self._endpoint
+        assert self._server.stdin is not None
+        wanted = {"program": program, "flow": flow, "options": options}
+        self._server.stdin.write(json.dumps(wanted) + "\n")
+        self._server.stdin.flush()
+        answer = self._answer()
+        assert "error" not in answer, answer["error"][-6_000:]
+        return answer["result"]
 
     def stop(self) -> None:
         """End it, by force if it does not end by itself."""
@@ -78,20 +95,3 @@ class _Chromium:
                 self._server.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
                 self._server.kill()
-
-
-def _runner(folder: Path, chromium: _Chromium) -> Run:
-    def run(program: str, flow: str, **options: Any) -> Any:
-        given = json.dumps({"chromium": chromium.endpoint()} | options)
-        done = subprocess.run(
-            ["node", program, flow, given],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-6_000:]
-        return json.loads(done.stdout)
-
-    return run

@@ -41,9 +41,11 @@ class AccountClient:
     The next request does not wait until they are replaced.
     """
 
-    def __init__(self, server: Server, victims: Victims) -> None:
+    def __init__(self, server: Server, victims: Victims, mail_seconds: float = SECONDS) -> None:
+        """``mail_seconds`` is the longest wait for a mail."""
         self._server = server
         self._victims = victims
+        self.mail_seconds = mail_seconds
         self.killed = 0
         self.token = ""
 
@@ -95,13 +97,11 @@ class AccountClient:
         self._server.launch()
         await asyncio.to_thread(self._server.wait_until_ready)
 
-    async def mailed_token(
-        self, address: str, kind: str, number: int = 1, seconds: float = SECONDS
-    ) -> str:
+    async def mailed_token(self, address: str, kind: str, number: int = 1) -> str:
         """The token of the newest of so many mails, once they are there."""
 
         def are_there() -> bool:
             return len(mails_to(self._server, address, kind)) >= number
 
-        await asyncio.to_thread(wait_until, are_there, seconds)
+        await asyncio.to_thread(wait_until, are_there, self.mail_seconds)
         return token_of(mails_to(self._server, address, kind)[-1])

@@ -1,6 +1,6 @@
-"""App factories for uvicorn: servers with a planted bug in accounts or mail.
+"""App factories for uvicorn: servers with a planted bug in accounts or mail, or a short lease.
 
-They are controls: a check that does not find the bug proves nothing.
+The bugs are controls: a check that does not find the bug proves nothing.
 """
 
 from __future__ import annotations
@@ -102,6 +102,13 @@ def follower_without_position() -> ASGIApp:
     return app.create_app()
 
 
+def short_lease() -> ASGIApp:
+    """No bug: a test waits less for the end of a lease."""
+    plant(sql, "LEASE_SECONDS", 8)
+    plant(sql, "_RENEW_SECONDS", 2.0)
+    return app.create_app()
+
+
 def endless_lease() -> ASGIApp:
     """Bug: the lease of a stopped holder does not end."""
     plant(sql, "LEASE_SECONDS", 86_400)
@@ -122,4 +129,4 @@ def unfenced_lease() -> ASGIApp:
     plant(sql._SqlLease, "keep", keep)
     plant(sql._SqlLease, "_renew", renew)
     plant(sql._SqlLease, "check", lambda _: None)
-    return app.create_app()
+    return short_lease()

@@ -26,8 +26,9 @@ from tests.end_to_end.account_client import (
 from tests.end_to_end.client import Answer
 from tests.end_to_end.log_reader import read_log
 from tests.end_to_end.mails import outbox
+from tests.end_to_end.planted_accounts import SLOW_MAIL_SECONDS
 from tests.end_to_end.server import Command, Server, by_serve, uvicorn_of
-from tests.end_to_end.waiting import wait_until
+from tests.end_to_end.waiting import SECONDS, wait_until
 
 FIRST = "correct horse battery staple"
 SECOND = "a better horse of the same battery"
@@ -170,14 +171,20 @@ def events(server: Server) -> Counter[str]:
 
 
 def run_flow(
-    data: Path, flow: Flow, counts: Counts, victims: Victims, command: Command = by_serve
+    data: Path,
+    flow: Flow,
+    counts: Counts,
+    victims: Victims,
+    command: Command = by_serve,
+    *,
+    mail_seconds: float = SECONDS,
 ) -> None:
     """Run a flow over three workers, and check the log and the mails."""
     with Server(data, 3, command) as server:
-        ann = AccountClient(server, victims)
+        ann = AccountClient(server, victims, mail_seconds)
         asyncio.run(flow(server, ann))
         assert ann.killed or victims is no_worker
-        wait_until(lambda: not missing_mails(server))
+        wait_until(lambda: not missing_mails(server), mail_seconds)
         assert server.stop() == 0
     assert read_log(server.log).faults == []
     assert events(server) == {"user.registered": 1, **counts}
@@ -220,5 +227,6 @@ PLANTED = "tests.end_to_end.planted_accounts"
 )
 def test_control_a_planted_bug_is_found(data: Path, name: str, bug: str, victims: Victims) -> None:
     flow, counts = FLOWS[name]
+    command = uvicorn_of(f"{PLANTED}:{bug}")
     with pytest.raises((AssertionError, TimeoutError)):
-        run_flow(data, flow, counts, victims, uvicorn_of(f"{PLANTED}:{bug}"))
+        run_flow(data, flow, counts, victims, command, mail_seconds=3 * SLOW_MAIL_SECONDS)

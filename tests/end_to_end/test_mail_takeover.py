@@ -16,7 +16,7 @@ import httpx
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.end_to_end.server import Command, Server, by_serve, free_port, uvicorn_of
+from tests.end_to_end.server import Command, Server, free_port, uvicorn_of
 from tests.end_to_end.waiting import SECONDS, wait_until
 from tests.eventapi.mail.mailserver import Inbox, MailServer
 from tests.servers.postgresql import PostgreSQL
@@ -24,6 +24,8 @@ from tests.servers.postgresql import PostgreSQL
 HANG_SECONDS = 60.0
 """This only ends a test that would hang: `tests/eventapi/followers/test_contract.py` has the bound."""
 
+PLANTED = "tests.end_to_end.planted_accounts"
+short_lease = uvicorn_of(f"{PLANTED}:short_lease")
 PASSWORD = "correct horse battery staple"
 BEFORE, WHILE_STOPPED, AFTER = range(4), range(4, 10), range(10, 14)
 
@@ -119,7 +121,7 @@ def take_over(
     folder: Path,
     postgresql: PostgreSQL,
     smtp: MailServer,
-    command: Command = by_serve,
+    command: Command = short_lease,
     seconds: float = HANG_SECONDS,
 ) -> float:
     """Stop the instance that sends a mail; return the seconds until the other one sends.
@@ -161,14 +163,14 @@ def test_the_mails_of_a_stopped_instance_are_sent_by_another_one(
 def test_control_a_lease_that_does_not_end_is_found(
     tmp_path: Path, postgresql: PostgreSQL, hesitant: MailServer
 ) -> None:
-    planted = uvicorn_of("tests.end_to_end.planted_accounts:endless_lease")
+    planted = uvicorn_of(f"{PLANTED}:endless_lease")
     with pytest.raises(TimeoutError):
-        take_over(tmp_path, postgresql, hesitant, planted, HANG_SECONDS / 2)
+        take_over(tmp_path, postgresql, hesitant, planted, HANG_SECONDS / 3)
 
 
 def test_control_a_lease_without_a_fence_is_found(
     tmp_path: Path, postgresql: PostgreSQL, hesitant: MailServer
 ) -> None:
-    planted = uvicorn_of("tests.end_to_end.planted_accounts:unfenced_lease")
+    planted = uvicorn_of(f"{PLANTED}:unfenced_lease")
     with pytest.raises((AssertionError, TimeoutError)):
         take_over(tmp_path, postgresql, hesitant, planted)

@@ -31,10 +31,10 @@ EVENTS = 400
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """A copy of the code that the test may edit."""
+    """A copy of the code that the test may edit, with the compiled modules."""
     folder = tmp_path / "code"
     for package in ("eventapi", "events", "projections"):
-        ignored = shutil.ignore_patterns("__pycache__")
+        ignored = shutil.ignore_patterns("*.pyc.*")  # A process is writing them.
         shutil.copytree(ROOT / package, folder / package, ignore=ignored)
     return folder
 

@@ -17,11 +17,12 @@ import pytest
 
 from eventapi.followers.sql import LEASE_SECONDS
 from eventapi.webhooks.tasks import ACQUIRE_SECONDS
-from tests.end_to_end.server import ROOT, Server, by_serve
+from tests.end_to_end.server import ROOT, Server, uvicorn_of
 from tests.end_to_end.waiting import wait_until
 from tests.eventapi.webhooks.receiver import Delivery, Receiver, receiving
 from tests.servers.postgresql import PostgreSQL
 
+short_lease = uvicorn_of("tests.end_to_end.planted_accounts:short_lease")
 PASSWORD = "correct horse battery staple"
 HANG_SECONDS = 120.0
 """Only ends a test that would hang."""
@@ -42,7 +43,7 @@ def instances(folder: Path, postgresql: PostgreSQL) -> Iterator[list[Server]]:
     }
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(Server(folder / name, 1, by_serve, settings))
+            stack.enter_context(Server(folder / name, 1, short_lease, settings))
             for name in ("one", "two", "three")
         ]
         register = {"username": "root", "email": "root@example.org", "password": PASSWORD}

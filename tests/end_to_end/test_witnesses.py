@@ -94,15 +94,18 @@ def test_another_worker_continues_when_the_holder_is_killed(
 
         assert holder(server) not in {None, killed}
         assert "contradicts" not in server.output
-        metrics = httpx.get(f"{server.url}/metrics", timeout=60).text
-    for name in ("w1", "w2"):
-        (line,) = (
-            one
-            for one in metrics.splitlines()
-            if one.startswith(f'eventapi_witness_cosigned_timestamp_seconds{{witness="{name}"}}')
-        )
-        assert float(line.split()[-1]) > 0
-        assert f'eventapi_witness_attempts_total{{witness="{name}"}}' in metrics
+        for name in ("w1", "w2"):
+            # Each worker samples its gauges regularly, and the new holder may not have done it yet.
+            wait_until(lambda name=name: metric(server, "cosigned_timestamp_seconds", name) > 0)  # type: ignore[misc]
+            assert metric(server, "attempts_total", name) > 0
+
+
+def metric(server: Server, metric: str, witness: str) -> float:
+    """A figure of a witness."""
+    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
+    start = f'eventapi_witness_{metric}{{witness="{witness}"}} '
+    (found,) = (float(one.removeprefix(start)) for one in lines if one.startswith(start))
+    return found
 
 
 def test_cosignatures_survive_a_crash_of_the_server_and_of_the_witnesses(

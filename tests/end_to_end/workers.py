@@ -75,8 +75,9 @@ def run_trial(
 
     ran = asyncio.run(Workload(load).run(half_way))
     for server in servers:
-        if server.stop() != 0:
-            raise RuntimeError(f"the server exited with an error:\n{server.output}")
+        code = server.stop()
+        if code != 0:
+            raise RuntimeError(f"the server exited with code {code}:\n{server.output}")
     log = read_log(load.log)
     return Trial(ran, judge(ran.operations, log, killed.union(forgiven)), len(log.lines), killed)
 

@@ -15,6 +15,7 @@ from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.schemas.audit import EventsQuery
 from eventapi.http.schemas.requests import ListQuery
 from eventapi.values.reasons import MAX_REASON_CHARACTERS
+from eventapi.values.rules import ONE_LINE
 
 _MAX_POSITION = 10**18 - 1
 
@@ -22,7 +23,7 @@ _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     CHANGE_REASON: {
         "description": "Why the client makes this change: one line of UTF-8, which is sealed into the "
         "events of the request, and shown in the history of the resource.",
-        "schema": {"type": "string", "maxLength": MAX_REASON_CHARACTERS},
+        "schema": {"type": "string", "maxLength": MAX_REASON_CHARACTERS, "pattern": ONE_LINE},
         "example": "asked for by the customer",
     },
     "If-Match": {

@@ -3,26 +3,13 @@
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
 
 export const PASSWORD = "correct horse battery staple";
 
-// Run `flow({page, context, base, open, check, ...})` and print what it returns as JSON.
-export async function run(flows) {
-  const [name, text] = process.argv.slice(2);
-  const options = JSON.parse(text);
-  const browser = await chromium.connect(options.chromium);
-  try {
-    const result = await flows[name](await kitOf(browser, options));
-    console.log(JSON.stringify(result ?? null));
-  } finally {
-    await browser.close();
-  }
-}
-
-async function kitOf(browser, options) {
+// What a flow gets: {page, context, base, open, check, ...}.
+export async function kitOf(browser, options) {
   const { base, scheme = "light", width = 1280, profile } = options;
   const context = await browser.newContext({
     colorScheme: scheme,
@@ -61,7 +48,7 @@ async function kitOf(browser, options) {
     if (faults.length) throw new Error(faults.join("\n"));
   };
   kit.axe = async (on = page) => {
-    await on.evaluate(AXE);
+    if (await on.evaluate(() => !window.axe)) await on.evaluate(AXE);
     const { violations, passes } = await on.evaluate(() => axe.run(document, { resultTypes: ["violations", "passes"] }));
     const found = violations.flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html} ${node.failureSummary}`));
     if (found.length) throw new Error(`axe at ${on.url()}:\n${found.join("\n")}`);

@@ -1,7 +1,7 @@
 // Visits of one browser to servers, some of which lie. What the browser keeps lies in a file between the visits.
 
 import { json } from "node:stream/consumers";
-import { expect, run } from "./kit.mjs";
+import { expect } from "./kit.mjs";
 
 async function shown({ page, open }, state) {
   await open("/");
@@ -84,4 +84,4 @@ async function sticky(kit) {
   expect((await page.locator(".light").innerText()).includes("The key was replaced"), "it still says why");
 }
 
-await run({ visit, contradiction, changed, withoutCrypto, sticky });
+export const flows = { visit, contradiction, changed, withoutCrypto, sticky };

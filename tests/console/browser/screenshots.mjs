@@ -1,7 +1,5 @@
 // The pictures of docs/console.md, of the demonstration.
 
-import { run } from "./kit.mjs";
-
 const LOOKS = {
   "console-table": { width: 1280, height: 760 },
   "console-history": { width: 1280, height: 640, scheme: "dark" },
@@ -50,4 +48,4 @@ const steps = {
   },
 };
 
-await run({ take });
+export const flows = { take };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import Any
@@ -249,3 +250,11 @@ def test_every_write_of_the_document_has_the_header(api: Api) -> None:
             ]
             names = {one["name"] for one in found if one["in"] == "header"}
             assert ("Change-Reason" in names) == (method != "get"), (method, path)
+
+
+def test_the_document_allows_one_line(api: Api) -> None:
+    parameters = api.request("GET", "/openapi.json").json()["components"]["parameters"].values()
+    (pattern,) = {one["schema"]["pattern"] for one in parameters if one["name"] == "Change-Reason"}
+    for refused in ("a\tb", "a\x7fb", "a\u0085b", "a\u202eb", "a\u2066b"):
+        assert not re.search(pattern, refused)
+    assert re.search(pattern, REASON)

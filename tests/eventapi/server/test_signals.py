@@ -184,6 +184,32 @@ def test_ctrl_c_twice_is_quiet(tmp_path: Path, workers: int, moment: str) -> Non
     assert b"KeyboardInterrupt" not in errors
 
 
+SIGNALLED_LATE = """\
+import os, signal
+from eventapi.cli.main import main
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+
+if __name__ == '__main__':
+    last = Last()
+    main()
+"""
+"""The program, which gets SIGTERM after the interpreter has reset its signal handlers."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("more", [[], ["--workers", "2"], ["--reload"]], ids=" ".join)
+def test_a_repeated_sigterm_does_not_change_the_exit_code(tmp_path: Path, more: list[str]) -> None:
+    command = [*script(tmp_path, SIGNALLED_LATE), "serve", "--port", "0", *more]
+    with started(tmp_path, command) as server:
+        served(server)
+        server.terminate()
+        _, errors = server.communicate(timeout=PATIENCE)
+    assert server.returncode == 0, errors.decode()
+
+
 INTERRUPTING = """\
 import os, signal, sys
 
