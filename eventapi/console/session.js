@@ -37,6 +37,8 @@ export function renew(refused) {
 
 // The release of a lock can reach another tab before the new tokens do. A tab that has renewed therefore holds a lock
 // with a name of the refused token, and a tab that finds it waits for the tokens.
+const LONGEST_WAIT = 5_000; // ms
+
 const nameOf = (refused) => `${KEY} renewed ${refused}`;
 
 let release = () => {};
@@ -58,6 +60,7 @@ const tokensInPlaceOf = (refused) =>
   new Promise((resolve) => {
     const look = () => read()?.access !== refused && resolve(stop());
     const stop = session.subscribe(look);
+    setTimeout(() => resolve(stop()), LONGEST_WAIT); // That tab may have ended before its tokens were stored.
     look();
   });
 
