@@ -20,8 +20,8 @@ class WorkerThread:
     """One thread, from the first work to `shutdown` or the end of this object.
 
     It takes half the CPU of `loop.run_in_executor`, which makes two futures and several locks for
-    each piece of work. The end of the process does not wait for it: what it does then is lost as in
-    a crash.
+    each piece of work. The end of the process does not wait for it: what it has not completed by
+    then is as after a crash.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,19 +33,22 @@ class WorkerThread:
     def run(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Run work after all earlier work, and return the future of its result.
 
-        Cancelling the future does not stop the work. Raises `RuntimeError` after `shutdown`.
+        Cancelling the future does not stop the work. Raises `RuntimeError` after `shutdown`, or if
+        no thread can be started: then the work is never done.
         """
         if self._is_shut_down:
             raise RuntimeError(f"the thread {self._name} was shut down")
+        if self._thread is None:
+            self._thread = self._started()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((future, work, arguments))
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=_run_all, args=(self._jobs,), name=self._name, daemon=True
-            )
-            self._thread.start()
-            finalize(self, self._jobs.put, None)
         return future
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=_run_all, args=(self._jobs,), name=self._name, daemon=True)
+        thread.start()
+        finalize(self, self._jobs.put, None)
+        return thread
 
     def shutdown(self) -> None:
         """End the thread after all work that it has, and wait for that."""

@@ -55,7 +55,11 @@ class FileLock:
         # A blocking flock could not be given up at the deadline, and the timers of the event loop
         # are coarser than the time for which the lock is held: so a thread polls.
         given_up = threading.Event()
-        polling = self._thread.run(self._poll, turnstile, deadline, given_up)
+        try:
+            polling = self._thread.run(self._poll, turnstile, deadline, given_up)
+        except RuntimeError:  # There is no thread, which would give the turnstile back.
+            _unlock(turnstile)
+            raise
         try:
             return await asyncio.shield(polling)
         except asyncio.CancelledError:

@@ -74,6 +74,22 @@ async def test_a_cancelled_future_leaves_the_work_alone() -> None:
     worker.shutdown()
 
 
+async def test_work_is_refused_without_a_thread_and_the_next_one_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker, done = WorkerThread("worker"), list[int]()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            worker.run(done.append, 1)
+    assert await asyncio.wait_for(worker.run(lambda: 2), TIMEOUT) == 2
+    assert done == []
+    worker.shutdown()
+
+
 async def test_shutdown_waits_for_all_work_and_ends_the_thread() -> None:
     worker, done = WorkerThread("worker to shut down"), list[int]()
     for number in range(100):

@@ -141,6 +141,25 @@ async def test_a_lock_acquired_after_its_task_was_cancelled_is_released(
             assert task.cancelled()
 
 
+async def test_a_wait_that_no_thread_can_be_started_for_gives_its_turn_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with (
+        open_file_log(path) as log,
+        open_file_log(path) as other,
+        open_file_log(path) as third,
+    ):
+        async with log.exclusive(1):
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", start)
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await append(other)
+        assert await append(third)
+
+
 # Other processes
 
 
