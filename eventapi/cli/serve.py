@@ -141,8 +141,8 @@ def serve(
         config = _config(settings, reload)
         hints = _demo_hints(settings) if demo else ()
         _serve(config, listening, lambda: _announce(settings, listening, hints))
-    finally:
         ignore_end_signals()
+    finally:
         listening.release()
 
 
