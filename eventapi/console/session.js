@@ -36,8 +36,9 @@ export function renew(refused) {
 }
 
 // The release of a lock can reach another tab before the new tokens do. A tab that has renewed therefore holds a lock
-// with a name of the refused token, and a tab that finds it waits for the tokens.
+// with the name of the refused token for a while, and a tab that finds it waits for the tokens.
 const LONGEST_WAIT = 5_000; // ms
+const MARKED = 30_000; // ms
 
 const nameOf = (refused) => `${KEY} renewed ${refused}`;
 
@@ -47,10 +48,14 @@ const markRenewed = (refused) =>
   new Promise((resolve) => {
     if (!navigator.locks) return resolve();
     release();
-    navigator.locks.request(nameOf(refused), { mode: "shared" }, () => {
+    const hold = () => {
       resolve();
-      return new Promise((ended) => (release = ended));
-    });
+      return new Promise((ended) => {
+        release = ended;
+        setTimeout(ended, MARKED);
+      });
+    };
+    navigator.locks.request(nameOf(refused), { mode: "shared" }, hold).catch(resolve);
   });
 
 const isRenewed = async (refused) =>
@@ -60,12 +65,16 @@ const tokensInPlaceOf = (refused) =>
   new Promise((resolve) => {
     const look = () => read()?.access !== refused && resolve(stop());
     const stop = session.subscribe(look);
-    setTimeout(() => resolve(stop()), LONGEST_WAIT); // That tab may have ended before its tokens were stored.
+    setTimeout(() => resolve(stop()), LONGEST_WAIT);
     look();
   });
 
+const isLate = async (refused) => read()?.access === refused && (await isRenewed(refused));
+
 async function renewOnce(refused) {
-  if (read()?.access === refused && (await isRenewed(refused))) await tokensInPlaceOf(refused);
+  if (await isLate(refused)) await tokensInPlaceOf(refused);
+  // The kept refresh token is spent: sent again, it would end the session of all tabs.
+  if (await isLate(refused)) throw new Error("the new tokens of another tab are late");
   const kept = read();
   if (kept === null || kept.access !== refused) {
     session.set(kept); // Another tab was faster.

@@ -20,7 +20,7 @@ _SECONDS = 300
 _END_SECONDS = 30
 
 Run = Callable[..., Any]
-"""Runs a flow of a program with options, and returns what it prints."""
+"""Runs a flow of a program with options, and returns its result."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tests.console.programs import PROGRAMS, Run
 from tests.console.service import Service
 
 LOOKS = {"light-wide": ("light", 1280), "dark-narrow": ("dark", 390)}
-SPECIAL = ("firstPage", "controls")
+SPECIAL = ("firstPage", "controls", "failsLater")
 ALL_FLOWS = re.findall(r"^async function (\w+)", (PROGRAMS / "flows.mjs").read_text(), re.MULTILINE)
 FLOWS = [name for name in ALL_FLOWS if name not in SPECIAL]
 
@@ -37,4 +37,11 @@ def test_the_first_page_is_small(run: Run, served: Service) -> None:
 def test_control_a_foreign_request_and_a_broken_policy_are_noticed(
     run: Run, served: Service
 ) -> None:
+    assert run("flows.mjs", "controls", **served.options) >= 3
+
+
+def test_a_promise_that_fails_too_late_does_not_fail_the_next_flow(
+    run: Run, served: Service
+) -> None:
+    run("flows.mjs", "failsLater", **served.options)
     assert run("flows.mjs", "controls", **served.options) >= 3

@@ -549,7 +549,7 @@ function delayStorage() {
   });
 }
 
-async function tabs({ page, context, base, watch, open, user, signIn, requests, check }) {
+async function tabs({ page, context, base, watch, open, user, signIn, requests, has, check }) {
   await context.addInitScript(delayStorage);
   const ann = await user();
   await open("/items");
@@ -580,6 +580,22 @@ async function tabs({ page, context, base, watch, open, user, signIn, requests, 
   await reopen(other);
   await reopen(page);
   expect(renewals() === 2, `two tabs renewed ${renewals()} times`);
+  // A tab whose new tokens never come: the others give up, and send no spent token. Once it is gone, they renew.
+  await spoilWithoutTabs();
+  await other.evaluate(() => {
+    const key = Object.keys(localStorage).find((one) => one.startsWith("eventapi.session"));
+    const { access } = JSON.parse(localStorage.getItem(key));
+    return new Promise((held) =>
+      navigator.locks.request(`${key} renewed ${access}`, () => new Promise(() => held())),
+    );
+  });
+  await open("/items");
+  await has("cannot be reached");
+  expect(renewals() === 2, `a spent token was sent: ${renewals()} renewals`);
+  await other.goto("about:blank");
+  await reopen(page);
+  expect(renewals() === 3, `${renewals()} renewals, and not a third one`);
+  await reopen(other);
   await button(other, "Sign out").click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
   check();
@@ -667,6 +683,11 @@ async function controls({ page, context, open, faults, base }) {
   return faults.length;
 }
 
+// A promise of this flow fails after its answer.
+async function failsLater() {
+  setTimeout(() => Promise.reject(new Error("too late")), 0);
+}
+
 export const flows = {
-  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, differences, sharing, ownChange, deliveries, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls,
+  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, differences, sharing, ownChange, deliveries, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater,
 };

@@ -7,6 +7,8 @@ import { kitOf } from "./kit.mjs";
 
 const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox"] });
 browser.on("disconnected", () => process.exit());
+// A flow that fails may leave promises that fail later. They must end neither this process nor the next flow.
+process.on("unhandledRejection", (error) => console.error(error));
 const answer = (content) => console.log(JSON.stringify(content));
 
 async function run({ program, flow, options }) {
@@ -14,7 +16,7 @@ async function run({ program, flow, options }) {
     const { flows } = await import(`./${program}`);
     return { result: (await flows[flow](await kitOf(browser, options))) ?? null };
   } catch (error) {
-    return { error: error.stack };
+    return { error: String(error?.stack ?? error) };
   } finally {
     await Promise.all(browser.contexts().map((one) => one.close()));
   }
