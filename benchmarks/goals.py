@@ -52,7 +52,7 @@ def request_ratio(
     return figure
 
 
-def of_a_read(workload: str, connections: int) -> Figure:
+def read_ratio(workload: str, connections: int) -> Figure:
     """The CPU time of a request as a multiple of that of a read over the same connections."""
 
     def figure(results: Results) -> float | None:
@@ -134,8 +134,8 @@ GOALS = (
     Goal("durable create, p99 of p50", tail_ratio, 3, at_most=True),
     *(
         Goal(
-            f"{workload}, CPU of a read, over {connections} connection{'s'[: connections > 1]}",
-            of_a_read(workload, connections),
+            f"{workload}, times the CPU of a read, connections: {connections}",
+            read_ratio(workload, connections),
             1.5,
             at_most=True,
         )

@@ -165,8 +165,8 @@ def test_goal_for_creates_is_relative_to_reads_over_the_same_connections() -> No
     rows = {
         row[0]: row[2:] for row in goals.table(Results(http=Http(CONTEXT, figures=figures))).rows
     }
-    assert rows["create, CPU of a read, over 32 connections"] == ["2.00", "NO"]
-    assert rows["create, CPU of a read, over 1 connection"] == ["-", "not measured"]
+    assert rows["create, times the CPU of a read, connections: 32"] == ["2.00", "NO"]
+    assert rows["create, times the CPU of a read, connections: 1"] == ["-", "not measured"]
 
 
 def test_table_has_a_ratio_to_every_rung_measured_with_it() -> None:
