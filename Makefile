@@ -33,7 +33,7 @@ test: $(VENV)/.installed-test
 test-all: test test-long
 
 # The tests that `make test` leaves out. Most of them wait for servers, so one more runs than there are cores. Tests of a
-# folder stay together (worksteal), so that few processes start its servers.
+# folder mostly stay together (worksteal), so that few processes start its servers.
 # Debian keeps servers in /usr/sbin, which is not on the path of most users.
 test-long: $(VENV)/.installed-test-all
 	.ci/servers || echo 'The tests that need these programs are skipped.' >&2

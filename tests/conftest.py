@@ -39,7 +39,7 @@ _LONG_FOLDERS = ("console", "deployment", "end_to_end", "fault_injection", "secu
 _DEBIAN_SERVERS = {"mariadb", "galera"}
 
 # It takes minutes: started late, it would run alone at the end.
-_FIRST = "test_schemathesis_finds_no_breach_of_the_contract"
+_LONGEST_TEST = "test_schemathesis_finds_no_breach_of_the_contract"
 
 _INSTALLING = ("apt-get install", "make servers", "pip install")
 
@@ -80,7 +80,7 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marker.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests `long` that are slow or need other programs; start the longest first."""
-    items.sort(key=lambda item: item.name != _FIRST)
+    items.sort(key=lambda item: item.name != _LONGEST_TEST)
     for item in items:
         needs_root = item.get_closest_marker("root") is not None
         if needs_root and os.geteuid() != 0:

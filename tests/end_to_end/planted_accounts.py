@@ -104,7 +104,7 @@ def follower_without_position() -> ASGIApp:
 
 def short_lease() -> ASGIApp:
     """No bug: a test waits less for the end of a lease."""
-    plant(sql, "LEASE_SECONDS", 8)
+    plant(sql, "LEASE_SECONDS", 12)
     plant(sql, "_RENEW_SECONDS", 2.0)
     return app.create_app()
 

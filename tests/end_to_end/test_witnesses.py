@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -96,12 +97,16 @@ def test_another_worker_continues_when_the_holder_is_killed(
         assert "contradicts" not in server.output
         for name in ("w1", "w2"):
             # Each worker samples its gauges regularly, and the new holder may not have done it yet.
-            wait_until(lambda name=name: metric(server, "cosigned_timestamp_seconds", name) > 0)  # type: ignore[misc]
-            assert metric(server, "attempts_total", name) > 0
+            wait_until(partial(has_cosigned, server, name))
+            assert figure(server, "attempts_total", name) > 0
 
 
-def metric(server: Server, metric: str, witness: str) -> float:
-    """A figure of a witness."""
+def has_cosigned(server: Server, witness: str) -> bool:
+    return figure(server, "cosigned_timestamp_seconds", witness) > 0
+
+
+def figure(server: Server, metric: str, witness: str) -> float:
+    """The value of a metric for a witness."""
     lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     start = f'eventapi_witness_{metric}{{witness="{witness}"}} '
     (found,) = (float(one.removeprefix(start)) for one in lines if one.startswith(start))
