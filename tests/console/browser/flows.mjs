@@ -561,13 +561,15 @@ async function tabs({ page, context, base, watch, open, user, signIn, requests, 
     page.evaluate(() => {
       const key = Object.keys(localStorage).find((one) => one.startsWith("eventapi.session"));
       const kept = JSON.parse(localStorage.getItem(key));
-      localStorage.setItem(key, JSON.stringify({ ...kept, access: `${kept.access.slice(0, -4)}AAAA` }));
+      const access = `${kept.access.slice(0, -4)}AAAA`;
+      localStorage.setItem(key, JSON.stringify({ ...kept, access }));
+      return `${key} renewed ${access}`;
     });
   const renewals = () => requests.filter((one) => one.endsWith("/auth/refresh")).length;
   // Not while a console is open, whose requests would renew, too.
   const spoilWithoutTabs = async () => {
     await Promise.all([page, other].map((one) => one.goto(`${base}/health`)));
-    await spoil();
+    return spoil();
   };
   const reopen = async (one) => {
     await open("/items", one);
@@ -581,18 +583,12 @@ async function tabs({ page, context, base, watch, open, user, signIn, requests, 
   await reopen(page);
   expect(renewals() === 2, `two tabs renewed ${renewals()} times`);
   // A tab whose new tokens never come: the others give up, and send no spent token. Once it is gone, they renew.
-  await spoilWithoutTabs();
-  await other.evaluate(() => {
-    const key = Object.keys(localStorage).find((one) => one.startsWith("eventapi.session"));
-    const { access } = JSON.parse(localStorage.getItem(key));
-    return new Promise((held) =>
-      navigator.locks.request(`${key} renewed ${access}`, () => new Promise(() => held())),
-    );
-  });
+  const mark = await spoilWithoutTabs();
+  await other.evaluate((name) => new Promise((held) => navigator.locks.request(name, () => new Promise(() => held()))), mark);
   await open("/items");
   await has("cannot be reached");
   expect(renewals() === 2, `a spent token was sent: ${renewals()} renewals`);
-  await other.goto("about:blank");
+  await other.goto(`${base}/health`);
   await reopen(page);
   expect(renewals() === 3, `${renewals()} renewals, and not a third one`);
   await reopen(other);
