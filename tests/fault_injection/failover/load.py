@@ -78,7 +78,11 @@ def wait_for_each(counts: Counter[int], workers: Callable[[], Collection[int]]) 
     ``workers`` is asked each time, because a worker may be replaced meanwhile.
     """
     before = Counter(counts)
-    wait_for(lambda: all(counts[worker] > before[worker] for worker in workers()))
+    try:
+        wait_for(lambda: all(counts[worker] > before[worker] for worker in workers()))
+    except TimeoutError as error:
+        seen = f"workers {sorted(workers())}, writes {dict(before)}, then {dict(counts)}"
+        raise TimeoutError(f"{error}: {seen}") from None
 
 
 class ServerLog:
