@@ -14,7 +14,7 @@ from tests.console.programs import PROGRAMS, Run
 from tests.console.service import Service
 
 LOOKS = {"light-wide": ("light", 1280), "dark-narrow": ("dark", 390)}
-SPECIAL = ("firstPage", "controls", "failsLater")
+SPECIAL = ("firstPage", "controls", "failsLater", "failsUnnoticed")
 ALL_FLOWS = re.findall(r"^async function (\w+)", (PROGRAMS / "flows.mjs").read_text(), re.MULTILINE)
 FLOWS = [name for name in ALL_FLOWS if name not in SPECIAL]
 
@@ -45,3 +45,8 @@ def test_a_promise_that_fails_too_late_does_not_fail_the_next_flow(
 ) -> None:
     run("flows.mjs", "failsLater", **served.options)
     assert run("flows.mjs", "controls", **served.options) >= 3
+
+
+def test_control_a_promise_that_fails_unnoticed_fails_its_flow(run: Run, served: Service) -> None:
+    with pytest.raises(AssertionError, match="unnoticed"):
+        run("flows.mjs", "failsUnnoticed", **served.options)

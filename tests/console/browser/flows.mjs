@@ -679,11 +679,16 @@ async function controls({ page, context, open, faults, base }) {
   return faults.length;
 }
 
-// A promise of this flow fails after its answer.
-async function failsLater() {
-  setTimeout(() => Promise.reject(new Error("too late")), 0);
+// A promise of this flow fails when its context is closed.
+async function failsLater({ context }) {
+  context.on("close", () => Promise.reject(new Error("too late")));
+}
+
+// A promise of this flow fails, and the flow does not wait for it.
+async function failsUnnoticed() {
+  Promise.reject(new Error("unnoticed"));
 }
 
 export const flows = {
-  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, differences, sharing, ownChange, deliveries, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater,
+  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, differences, sharing, ownChange, deliveries, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
 };

@@ -7,14 +7,23 @@ import { kitOf } from "./kit.mjs";
 
 const browser = await chromium.launch({ executablePath: process.argv[2], args: ["--no-sandbox"] });
 browser.on("disconnected", () => process.exit());
-// A flow that fails may leave promises that fail later. They must end neither this process nor the next flow.
-process.on("unhandledRejection", (error) => console.error(error));
+// A promise that fails while its flow runs fails that flow. One that fails when the flow's context is closed fails nothing:
+// it waited for what does not come any more.
+const rejected = [];
+process.on("unhandledRejection", (error) => {
+  console.error(error);
+  rejected.push(error);
+});
 const answer = (content) => console.log(JSON.stringify(content));
 
 async function run({ program, flow, options }) {
   try {
+    rejected.length = 0;
     const { flows } = await import(`./${program}`);
-    return { result: (await flows[flow](await kitOf(browser, options))) ?? null };
+    const result = (await flows[flow](await kitOf(browser, options))) ?? null;
+    await new Promise(setImmediate); // Until then a rejection may not have been reported.
+    if (rejected.length) throw rejected[0];
+    return { result };
   } catch (error) {
     return { error: String(error?.stack ?? error) };
   } finally {
