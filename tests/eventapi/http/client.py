@@ -181,6 +181,8 @@ class Api:
         """A new user who is logged in and has the role of an auditor."""
         caller = self.caller(name)
         self.execute(GrantRole(caller.name, "auditor", OPERATOR))
+        # The app reads the event of the grant now, and not in the middle of what a test counts.
+        caller.get("/auth/me").raise_for_status()
         return caller
 
     def execute(self, *commands: Command, environment: Runtime = SYSTEM) -> None:
