@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from events.codec import decode, open_seal
 from events.errors import DamagedLog, UnknownEvent
+from events.io.garbage import pause_gc
 from events.log.check import ends_at, follow_chain
 from events.log.port import EventLog, Head
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
@@ -101,18 +100,6 @@ def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None
         raise DamagedLog(str(error), position=record.position, offset=start) from error
 
 
-@contextmanager
-def _pause_gc() -> Iterator[None]:
-    """Disable garbage collection, because nearly all objects of a replay stay."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 async def replay(
     log: EventLog,
     keyring: Keyring,
@@ -133,7 +120,7 @@ async def replay(
     is still checked, unless ``belongs_to`` checks less. Read models that it does not have are
     folded from zero; with ``defer_read_models`` that is left to the caller: see `fold_read_models`.
     """
-    with _pause_gc():
+    with pause_gc():
         state = State.empty(vocabulary)
         if snapshots is not None:
             # Read the position before the keys: a snapshot with users of a later position would

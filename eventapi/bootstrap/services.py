@@ -20,7 +20,7 @@ from eventapi.bootstrap.process import (
     close_streams_at_signal,
     exit_after_flush,
     exit_with_parent,
-    freeze_gc,
+    start_gc,
 )
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import (
@@ -117,7 +117,7 @@ async def open_services(
             _counting_requests(metering, observers, WorkerStats(*worker, *sources, witnesses)),
         ):
             await stack.enter_async_context(task)
-        freeze_gc()
+        start_gc()
         yield Services(
             journal,
             check,

@@ -22,6 +22,7 @@ from eventapi.cli.failures import (
 )
 from eventapi.server.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
+from events.io.garbage import pause_gc
 from events.messages.commands import SYSTEM_ERROR
 
 
@@ -43,7 +44,7 @@ class LazyGroup(click.Group):
         if place is None:
             return None
         module, _, name = place.partition(":")
-        with interrupts_exit():
+        with interrupts_exit(), pause_gc():
             command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         return command

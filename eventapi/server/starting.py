@@ -13,6 +13,7 @@ import uvicorn
 
 from eventapi.server.signals import exit_now
 from events.errors import known_error
+from events.io.garbage import pause_gc
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
@@ -34,6 +35,11 @@ class FirstErrorFilter(logging.Filter):
 
 class StartingServer(uvicorn.Server):
     """A server that stops at once while it starts, and reports why a start failed."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end; `start_gc` enables garbage collection after the start."""
+        with pause_gc():
+            await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         with _capture_first_error() as first:

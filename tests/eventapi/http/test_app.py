@@ -1,13 +1,15 @@
-"""An app excludes start-up objects from garbage collection until it ends."""
+"""Garbage collection while an app starts, and while it serves."""
 
 from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
 from eventapi.bootstrap.process import freeze_gc
+from events.io.garbage import pause_gc
 from tests.eventapi.http.apps import APPLICATIONS
 from tests.eventapi.http.client import Api
 
@@ -16,6 +18,26 @@ from tests.eventapi.http.client import Api
 def unfreeze() -> None:
     gc.unfreeze()
     freeze_gc.cache_clear()
+
+
+@pytest.fixture
+def paused() -> Iterator[None]:
+    """Collection is paused, as by the server, and has Python's threshold."""
+    threshold = gc.get_threshold()
+    gc.set_threshold(700, *threshold[1:])
+    with pause_gc():
+        yield
+    gc.set_threshold(*threshold)
+
+
+@pytest.mark.usefixtures("paused")
+def test_each_app_collects_once_it_serves_but_seldom() -> None:
+    with Api():
+        assert gc.isenabled()
+    gc.disable()
+    with Api():  # Also one that freezes nothing, because it is not the first.
+        assert gc.isenabled()
+        assert gc.get_threshold()[0] >= 10_000
 
 
 def test_objects_of_the_start_are_frozen_for_the_collector() -> None:

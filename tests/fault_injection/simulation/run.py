@@ -11,7 +11,7 @@ import msgspec
 
 from eventapi.tasks import closing as closing_task
 from eventapi.tasks import snapshots as snapshotting
-from projections.replay import _pause_gc
+from events.io.garbage import pause_gc
 from tests.fault_injection.simulation.calls import Calls
 from tests.fault_injection.simulation.findings import findings
 from tests.fault_injection.simulation.inspection import damage_snapshots, inspect
@@ -71,7 +71,7 @@ def run(
         segment_bytes=segment_bytes_of(seed),
     )
     with (
-        _pause_gc(),
+        pause_gc(),
         operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
         mock.patch.object(snapshotting, "_take", world.start_snapshot),
         mock.patch.object(closing_task, "close_segments", world.close_segments),
