@@ -37,6 +37,12 @@ def python(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Python:
     return install_pypi(_shared(tmp_path_factory, worker_id))
 
 
+@pytest.fixture(scope="session")
+def go_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The directory of compiled Go packages, so that each is compiled once a session."""
+    return _shared(tmp_path_factory, worker_id) / "go-cache"
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server."""

@@ -144,7 +144,7 @@ def test_a_typescript_client_works(
     assert_called(run(["node", built / "main.js", *arguments(address)], folder))
 
 
-def go_client(python: Python, document: Path, root: Path) -> dict[str, str]:
+def go_client(python: Python, document: Path, root: Path, cache: Path) -> dict[str, str]:
     """Generate a Go client in a workspace; return the environment to build it."""
     needs("go")
     if not _OAUTH2.exists():
@@ -155,21 +155,21 @@ def go_client(python: Python, document: Path, root: Path) -> dict[str, str]:
     for file in (root / "generated").glob("*.go"):
         shutil.copy(file, package)
     environment = {"GOPATH": f"{root}:{_GO_PATH}", "GO111MODULE": "off", "GOFLAGS": ""}
-    return environment | {"GOCACHE": str(root / "cache")}
+    return environment | {"GOCACHE": str(cache)}
 
 
 @pytest.mark.parametrize("name", UNUSED)
 def test_a_go_client_compiles(
-    python: Python, documents: dict[str, Path], name: str, tmp_path: Path
+    python: Python, documents: dict[str, Path], name: str, tmp_path: Path, go_cache: Path
 ) -> None:
-    environment = go_client(python, documents[name], tmp_path)
+    environment = go_client(python, documents[name], tmp_path, go_cache)
     run(["go", "vet", "eventapi"], tmp_path, environment)
 
 
 def test_a_go_client_works(
-    python: Python, documents: dict[str, Path], address: str, tmp_path: Path
+    python: Python, documents: dict[str, Path], address: str, tmp_path: Path, go_cache: Path
 ) -> None:
-    environment = go_client(python, documents["v2"], tmp_path)
+    environment = go_client(python, documents["v2"], tmp_path, go_cache)
     run(["go", "vet", "eventapi"], tmp_path, environment)
     main = tmp_path / "src" / "main"
     main.mkdir()

@@ -39,6 +39,8 @@ PYPI_PACKAGES = (
 )
 
 _TIMEOUT_SECONDS = 600
+_SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Options of Java for a run of seconds: optimizing the code would take most of them."""
 
 
 def run(
@@ -106,7 +108,7 @@ class Python:
             target,
             *more,
         ]
-        run(["java", "-jar", self._jar, *arguments], target.parent)
+        run(["java", *_SHORT_RUN, "-jar", self._jar, *arguments], target.parent)
 
 
 def install_npm(shared: Path) -> Node:
