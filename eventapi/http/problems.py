@@ -15,7 +15,7 @@ from litestar.types import Scope
 
 from eventapi.http.problem_types import PROBLEMS, ProblemType
 from eventapi.http.response import Headers, Response, encode
-from eventapi.http.urls import is_account, is_token_endpoint, is_version_1, place_of
+from eventapi.http.urls import is_account, is_token_endpoint, is_version_1
 from events.errors import (
     AccountDisabled,
     ActionRefused,
@@ -217,17 +217,17 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
             exc_info=unforeseen,
             extra={"request_id": request_id, "trace_id": scope.get("trace_id")},
         )
-    place = place_of(scope)
+    path = scope["path"]
     status, media_type = kind.status, "application/problem+json"
     content: Problem | ErrorV1
-    if is_version_1(place):
+    if is_version_1(path):
         status, media_type = kind.v1_status or kind.status, "application/json"
         content = _error_v1(error, kind, status, scope)
     else:
         if isinstance(error, WrongPassword):
             status = 403  # After a 401, a client would renew its token or log out.
         content = _problem(error, kind, status, request_id, part)
-    if is_token_endpoint(place):
+    if is_token_endpoint(path):
         oauth = {
             "error": _oauth_code(error, kind),
             "error_description": _ascii(_detail(error, kind)),
@@ -287,7 +287,7 @@ def _input(fault: Fault, steps: Sequence[str], scope: Any) -> Any:
             value: Any = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
         elif fault.where == "body":
             value = msgspec.json.decode(scope.get("received", b""))
-            if is_account(place_of(scope)):
+            if is_account(scope["path"]):
                 if not isinstance(value, dict):
                     return None
                 value = {name: one for name, one in value.items() if name in _ACCOUNT_MEMBERS}
