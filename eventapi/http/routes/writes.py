@@ -21,13 +21,13 @@ from eventapi.commands.resources import (
     Create,
     Delete,
     Restore,
-    Share,
     UndoDeletion,
-    Unshare,
     Update,
+    not_deleted,
     not_found,
     readable_or_tombstone,
 )
+from eventapi.commands.sharing import Share, Unshare
 from eventapi.http.conditional import etag
 from eventapi.http.request import ApiRequest
 from eventapi.http.schemas.requests import Restoration
@@ -35,7 +35,7 @@ from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from eventapi.resources.declared import Declared
-from events.errors import Fault, Invalid, NotFound, UnknownKind
+from events.errors import NotFound, UnknownKind
 from events.record import entity_number
 from events.vocabulary.resources import Entity
 from projections.state import State
@@ -124,22 +124,25 @@ async def restoration(
 ) -> Restore:
     """The command that restores ``found``, whose earlier values are read from the log."""
     state, resource, versions = request.caller.state, shape.resource, target.versions
-    if body is not None and body.as_of is not UNSET:
-        position = await request.resolve_as_of(state, body.as_of)
+    as_of = UNSET if body is None else body.as_of
+    if as_of is not UNSET:
+        position = await request.resolve_as_of(state, as_of)
     elif isinstance(found, Tombstone):
         position = found.version - 1
-        # Do not overwrite a restoration by another request.
-        if versions is None:
+        if versions is None:  # The values are those before this deletion, and not a later one.
             versions = frozenset({found.version})
     else:
-        raise Invalid(Fault("/as_of", f"is required: the {shape.noun} is not deleted"))
+        raise not_deleted(resource)
+    undeletes = as_of is UNSET
     history = request.services.history
     async with history.turn_of(target.caller):
         past = await history.entities_at(position, [found], state[resource.collection])
     if found.id not in past:
         raise NotFound(f"there was no such {shape.noun} at position {position}")
     values = {name: getattr(past[found.id], name) for name in resource.names}
-    return Restore(resource, target.caller, found.id, position, values, versions, target.quota)
+    return Restore(
+        resource, target.caller, found.id, position, values, versions, target.quota, undeletes
+    )
 
 
 class Write(msgspec.Struct, frozen=True):
