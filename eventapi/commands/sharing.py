@@ -7,6 +7,7 @@ from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.commands.resources import (
     ResourceCommand,
     active_user,
+    check_version,
     decision_on,
     not_found,
     owned,
@@ -20,12 +21,16 @@ from projections.tables.users import User
 
 
 class Share(ResourceCommand, frozen=True):
-    """Let another user read a live resource of the caller, or read and write it."""
+    """Let another user read a live resource of the caller, or read and write it.
+
+    ``versions`` are the versions at which the resource may be; ``None`` accepts any.
+    """
 
     caller: int
     number: int
     username: str
     can: str
+    versions: frozenset[int] | None = None
     quota: Quota = NO_QUOTA
 
     def decide(self, state: State) -> Decision:
@@ -57,15 +62,20 @@ class Share(ResourceCommand, frozen=True):
             self.resource, state, active_user(state, self.caller), entity
         ):
             raise Forbidden("you may read this, and let others read it, but not change it")
+        check_version(entity, self.versions)
         return entity, user
 
 
 class Unshare(ResourceCommand, frozen=True):
-    """Take back what `Share` gave, also if the resource is deleted."""
+    """Take back what `Share` gave, also if the resource is deleted.
+
+    ``versions`` as in `Share`.
+    """
 
     caller: int
     number: int
     username: str
+    versions: frozenset[int] | None = None
 
     def decide(self, state: State) -> Decision:
         found = owned(self.resource, state, self.caller, self.number)
@@ -73,5 +83,6 @@ class Unshare(ResourceCommand, frozen=True):
         shares = state[self.resource.collection].shares.get(found.id, {})
         if user is None or user.id not in shares:
             raise NotFound("Share not found")
+        check_version(found, self.versions)
         event = self.resource.type.unshared(user.id)
         return decision_on(self.resource, found.id, event, f"users/{self.caller}", "")

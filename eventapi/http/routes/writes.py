@@ -41,6 +41,9 @@ from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.resources import Tombstone
 
+WRITE_HEADERS: Final = ("If-Match", "If-None-Match", "Idempotency-Key")
+"""The headers of a write to an existing resource."""
+
 ID: Final = "{id}"
 NAME: Final = "{username}"
 """The steps of a place that stand for a number and for a username."""
@@ -107,12 +110,20 @@ def act(action: str, resource: Declared, target: Target, body: Any) -> Command:
 
 def sharing(resource: Declared, target: Target, body: Any) -> Share:
     """The command that shares a resource with a user."""
-    return Share(resource, target.caller, target.number, target.username, body.can, target.quota)
+    return Share(
+        resource,
+        target.caller,
+        target.number,
+        target.username,
+        body.can,
+        target.versions,
+        target.quota,
+    )
 
 
 def unsharing(resource: Declared, target: Target, _: Any) -> Command:
     """The command that ends a share."""
-    return Unshare(resource, target.caller, target.number, target.username)
+    return Unshare(resource, target.caller, target.number, target.username, target.versions)
 
 
 async def restoration(
@@ -163,7 +174,7 @@ class Write(msgspec.Struct, frozen=True):
         if self.status == 204:
             return None
         if self.command is sharing:
-            return share_view(request, target, body)
+            return share_view(request, target.username, body)
         return view_of(request, self.shape, entity_of(result))
 
 
@@ -237,10 +248,10 @@ def view_of(request: ApiRequest, shape: Shape, entity: Entity) -> msgspec.Struct
     return shape.view_of(entity, "" if owner is None else owner.username)
 
 
-def share_view(request: ApiRequest, target: Target, body: ShareBody) -> ShareView:
+def share_view(request: ApiRequest, username: str, body: ShareBody) -> ShareView:
     """The response body of a share, with the username as it was registered."""
-    user = request.reader.state.users.find_by_username(target.username)
-    return ShareView(target.username if user is None else user.username, body.can)
+    user = request.reader.state.users.find_by_username(username)
+    return ShareView(username if user is None else user.username, body.can)
 
 
 def number_in_path(shape: Shape, text: str) -> int:
