@@ -20,7 +20,7 @@ from eventapi.http.guards import logged_in
 from eventapi.http.handlers import post
 from eventapi.http.problems import PartError, problem_response
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response, json_response
+from eventapi.http.response import Response, event_position, json_response
 from eventapi.http.routes.batch_parsing import Part, parse_requests, writes_by_place
 from eventapi.http.routes.writes import (
     check_known,
@@ -97,8 +97,8 @@ def batch_controller(shapes: Iterable[Shape], max_body_bytes: int) -> type[Contr
                     raise
                 raise PartError(refusal, parts[refusal.part].pointer) from None
             answers = [_answer(request, part, results[: part.index + 1]) for part in parts]
-            position = b"%d" % results[-1].record.position
-            return json_response(BatchResponses(answers), 200, (b"event-position", position))
+            position = event_position(results[-1].record.position)
+            return json_response(BatchResponses(answers), 200, position)
 
     return BatchController
 

@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody
 from eventapi.commands.resources import owned
 from eventapi.http.handlers import delete, get, put
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response, json_response, written
+from eventapi.http.response import Response, event_position, json_response, written
 from eventapi.http.routes.writes import (
     WRITE_HEADERS,
     Target,
@@ -83,7 +83,7 @@ class SharingTemplate(Controller):
             # The line of a share also stores the key of its request.
             has_key = request.header(b"idempotency-key") is not None
             if not has_key and command.changes_nothing(state):
-                return json_response(view, 200, (b"event-position", b"%d" % state.position))
+                return json_response(view, 200, event_position(state.position))
             result = await request.execute(command, request.caller.user.subject)
         return written(result, view)
 
