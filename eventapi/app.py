@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from litestar import Controller, Litestar, Request, Router
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import ValidationException
 from litestar.types import ASGIApp
 
@@ -56,6 +57,7 @@ from eventapi.http.routes.webhooks import WebhooksController
 from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import VERSIONS, ApiVersion
 from eventapi.http.services import Services
+from eventapi.http.urls import separate_root_path
 from eventapi.resources.registry import Registry
 from eventapi.telemetry import server_log
 from eventapi.telemetry.optional import require_sentry
@@ -112,6 +114,8 @@ class Application(Litestar):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request, or the life of the application."""
+        if scope["type"] == ScopeType.HTTP:
+            separate_root_path(scope)
         await self._outermost(scope, receive, send)
 
 

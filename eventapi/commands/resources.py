@@ -44,7 +44,7 @@ class Create(ResourceCommand, frozen=True):
 
     def decide(self, state: State) -> Decision:
         resource = self.resource
-        caller = _caller(state, self.caller)
+        caller = active_user(state, self.caller)
         if not access.may_create(resource, caller):
             raise Forbidden(f"only the role {resource.access.write!r} may do this")
         resource.rules.check(**self.values)
@@ -53,7 +53,7 @@ class Create(ResourceCommand, frozen=True):
         number = state[resource.collection].last_id + 1
         _check_unique(resource, state, number, caller.id, (sealed, clear))
         event = resource.type.created(caller.id, clear=clear, personal=sealed)
-        return _decision(resource, number, event, caller.subject, caller.subject)
+        return decision_on(resource, number, event, caller.subject, caller.subject)
 
 
 class Import(ResourceCommand, frozen=True):
@@ -83,7 +83,7 @@ class Import(ResourceCommand, frozen=True):
         sealed, clear = resource.contents(self.values)
         _check_unique(resource, state, number, user.id, (sealed, clear))
         event = resource.type.created(user.id, self.created_at, clear=clear, personal=sealed)
-        return _decision(resource, number, event, self.actor, user.subject)
+        return decision_on(resource, number, event, self.actor, user.subject)
 
 
 class Update(ResourceCommand, frozen=True):
@@ -103,12 +103,12 @@ class Update(ResourceCommand, frozen=True):
     def decide(self, state: State) -> Decision:
         resource = self.resource
         entity = writable(resource, state, self.caller, self.number)
-        _check_version(entity, self.versions)
+        check_version(entity, self.versions)
         values = merged_values(resource, entity, self.values) if self.merges else self.values
         self.quota.check(state, entity.owner, adds_one=False)
         sealed, clear = _changes(resource, state, entity, values)
         event = resource.type.updated(clear=clear, personal=sealed)
-        return _decision(
+        return decision_on(
             resource, entity.id, event, f"users/{self.caller}", f"users/{entity.owner}"
         )
 
@@ -122,16 +122,16 @@ class Delete(ResourceCommand, frozen=True):
 
     def decide(self, state: State) -> Decision:
         entity = writable(self.resource, state, self.caller, self.number)
-        _check_version(entity, self.versions)
+        check_version(entity, self.versions)
         event = self.resource.type.deleted()
-        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+        return decision_on(self.resource, entity.id, event, f"users/{self.caller}", "")
 
 
 class Restore(ResourceCommand, frozen=True):
     """Give a resource, even a deleted one, the ``values`` of position ``as_of``.
 
     The rules about single values do not apply, because the values are from the log, and an imported
-    one may break them. ``versions`` as in `Update`.
+    one may break them. ``versions`` as in `Update`. With ``undeletes`` the resource must be deleted.
     """
 
     caller: int
@@ -140,16 +140,21 @@ class Restore(ResourceCommand, frozen=True):
     values: Mapping[str, Any]
     versions: frozenset[int] | None = None
     quota: Quota = NO_QUOTA
+    undeletes: bool = False
 
     def decide(self, state: State) -> Decision:
         resource = self.resource
         found = writable_or_tombstone(resource, state, self.caller, self.number)
-        _check_version(found, self.versions)
+        if self.undeletes and not isinstance(found, Tombstone):
+            raise not_deleted(resource)
+        check_version(found, self.versions)
         self.quota.check(state, found.owner, adds_one=isinstance(found, Tombstone))
         sealed, clear = resource.contents(self.values)
         _check_unique(resource, state, found.id, found.owner, (sealed, clear))
         event = resource.type.restored(self.as_of, clear=clear, personal=sealed)
-        return _decision(resource, found.id, event, f"users/{self.caller}", f"users/{found.owner}")
+        return decision_on(
+            resource, found.id, event, f"users/{self.caller}", f"users/{found.owner}"
+        )
 
 
 class UndoDeletion(ResourceCommand, frozen=True):
@@ -192,7 +197,7 @@ class Act(ResourceCommand, frozen=True):
     def decide(self, state: State) -> Decision:
         resource = self.resource
         entity = writable(resource, state, self.caller, self.number)
-        _check_version(entity, self.versions)
+        check_version(entity, self.versions)
         self.quota.check(state, entity.owner, adds_one=False)
         arguments = msgspec.to_builtins(dict(self.arguments)) or msgspec.UNSET
         before, given = resource.value_of(entity), as_declared(dict(self.arguments))
@@ -208,67 +213,9 @@ class Act(ResourceCommand, frozen=True):
         sealed, clear = resource.changes_of_action(values, arguments)
         _check_unique(resource, state, entity.id, entity.owner, (sealed, clear), entity)
         event = resource.type.actions[self.action](clear=clear, personal=sealed)
-        return _decision(
+        return decision_on(
             resource, entity.id, event, f"users/{self.caller}", f"users/{entity.owner}"
         )
-
-
-class Share(ResourceCommand, frozen=True):
-    """Let another user read a live resource of the caller, or read and write it."""
-
-    caller: int
-    number: int
-    username: str
-    can: str
-    quota: Quota = NO_QUOTA
-
-    def decide(self, state: State) -> Decision:
-        entity, user = self._checked(state)
-        self.quota.check(state, entity.owner, adds_one=False)
-        event = self.resource.type.shared(user.id, self.can)
-        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
-
-    def changes_nothing(self, state: State) -> bool:
-        """Whether the user has this share already.
-
-        Raises as `decide`, except `QuotaExceeded`.
-        """
-        entity, user = self._checked(state)
-        shares = state[self.resource.collection].shares.get(entity.id, {})
-        return shares.get(user.id) == self.can
-
-    def _checked(self, state: State) -> tuple[Entity, User]:
-        """The resource and the other user."""
-        entity = owned(self.resource, state, self.caller, self.number)
-        if isinstance(entity, Tombstone):
-            raise not_found(self.resource)
-        user = state.users.find_by_username(self.username)
-        if user is None or user.disabled:
-            raise NotFound("User not found")
-        if user.id == self.caller:
-            raise Invalid(Fault("/username", "is the owner, who may do everything already"))
-        if self.can == "write" and not access.may_write(
-            self.resource, state, _caller(state, self.caller), entity
-        ):
-            raise Forbidden("you may read this, and let others read it, but not change it")
-        return entity, user
-
-
-class Unshare(ResourceCommand, frozen=True):
-    """Take back what `Share` gave, also if the resource is deleted."""
-
-    caller: int
-    number: int
-    username: str
-
-    def decide(self, state: State) -> Decision:
-        found = owned(self.resource, state, self.caller, self.number)
-        user = state.users.find_by_username(self.username)
-        shares = state[self.resource.collection].shares.get(found.id, {})
-        if user is None or user.id not in shares:
-            raise NotFound("Share not found")
-        event = self.resource.type.unshared(user.id)
-        return _decision(self.resource, found.id, event, f"users/{self.caller}", "")
 
 
 def readable(resource: Declared, state: State, user: User | None, number: int) -> Entity:
@@ -305,7 +252,7 @@ def writable_or_tombstone(
     resource: Declared, state: State, caller: int, number: int
 ) -> Entity | Tombstone:
     """A resource that the caller may change, or its tombstone; raises as `writable`."""
-    user = _caller(state, caller)
+    user = active_user(state, caller)
     found = readable_or_tombstone(resource, state, user, number)
     if not access.may_write(resource, state, user, found):
         if isinstance(found, Tombstone):
@@ -319,18 +266,24 @@ def not_found(resource: Declared) -> NotFound:
     return NotFound(resource.missing)
 
 
+def not_deleted(resource: Declared) -> Invalid:
+    """The refusal to undo the deletion of a resource that is not deleted."""
+    noun = resource.kind.replace("_", " ")
+    return Invalid(Fault("/as_of", f"is required: the {noun} is not deleted"))
+
+
 def owned(resource: Declared, state: State, caller: int, number: int) -> Entity | Tombstone:
     """A resource of the caller, or its tombstone.
 
     Raises `NotFound` if the caller may not read it, and `Forbidden` if another user owns it.
     """
-    found = readable_or_tombstone(resource, state, _caller(state, caller), number)
+    found = readable_or_tombstone(resource, state, active_user(state, caller), number)
     if found.owner != caller:
         raise Forbidden("only the owner may do this")
     return found
 
 
-def _caller(state: State, number: int) -> User:
+def active_user(state: State, number: int) -> User:
     """The caller, who may have been erased since the request was authenticated.
 
     Raises `Unauthenticated` for one who is disabled or erased.
@@ -341,7 +294,8 @@ def _caller(state: State, number: int) -> User:
     return user
 
 
-def _check_version(found: Entity | Tombstone, versions: frozenset[int] | None) -> None:
+def check_version(found: Entity | Tombstone, versions: frozenset[int] | None) -> None:
+    """Raise `PreconditionFailed` unless a resource is at one of these versions."""
     if versions is not None and found.version not in versions:
         raise PreconditionFailed(f"it is at version {found.version}")
 
@@ -391,9 +345,10 @@ def _check_unique(  # noqa: PLR0917 - the place of the values, and the values
         raise NotUnique(*faults)
 
 
-def _decision(
+def decision_on(
     resource: Declared, number: int, event: ResourceEvent, actor: str, sealed_for: str
 ) -> Decision:
+    """The decision on an event, whose personal values are sealed for ``sealed_for``."""
     has_seal = getattr(event, "personal", None) is not None
     subject = resource.type.subject(number)
     return Decision(subject, event, actor, sealed_for if has_seal else "")

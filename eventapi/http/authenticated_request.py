@@ -150,16 +150,28 @@ class AuthenticatedRequest(litestar.Request[None, None, Any]):
         if self.caller.key is not None:
             raise Forbidden("an API key may not do this; log in with the password")
 
-    async def authenticate_reader(self) -> Reader:
-        """Authenticate the caller if there is a token.
+    async def authenticate_reader(self, *scopes: Scope) -> Reader:
+        """Authenticate the caller if there is a token; ``scopes`` as in `authenticate`.
 
         Raises `Unauthenticated` for a bad token.
         """
         if self.header(b"authorization") is not None or self._query_token() is not None:
-            await self.authenticate()
+            await self.authenticate(*scopes)
         else:
             self._reader = Reader(await self.current_state(), None)
         return self.reader
+
+    async def authenticate_event_reader(self) -> Reader:
+        """Authenticate the reader of an event, if there is a token.
+
+        An API key needs the scope `read`, or `audit` and a user who is an auditor. Raises
+        `Unauthenticated` and `Forbidden`.
+        """
+        reader = await self.authenticate_reader("read", "audit")
+        key = reader.key if isinstance(reader, Caller) else None
+        if key is not None and "read" not in key.scopes and not self.caller.is_auditor:
+            raise Forbidden("only auditors may do this")
+        return reader
 
     async def authenticate_auditor(self) -> Caller:
         """Authenticate an auditor; raises `Unauthenticated` and `Forbidden`."""

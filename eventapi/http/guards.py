@@ -35,6 +35,14 @@ async def optional_login(connection: _Connection, _: BaseRouteHandler) -> None:
     await _request(connection).authenticate_reader()
 
 
+async def event_reader(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Authenticate the reader of an event, if there is a token.
+
+    Raises `Unauthenticated` and `Forbidden`.
+    """
+    await _request(connection).authenticate_event_reader()
+
+
 async def auditor(connection: _Connection, _: BaseRouteHandler) -> None:
     """Require an auditor as the caller; raises `Unauthenticated` and `Forbidden`."""
     await _request(connection).authenticate_auditor()

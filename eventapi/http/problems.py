@@ -7,15 +7,15 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
+from eventapi.http.faults_v1 import FaultV1, fault_v1
 from eventapi.http.problem_types import PROBLEMS, ProblemType
 from eventapi.http.response import Headers, Response, encode
-from eventapi.http.urls import is_account, is_token_endpoint, is_version_1, place_of
+from eventapi.http.urls import is_token_endpoint, is_version_1
 from events.errors import (
     AccountDisabled,
     ActionRefused,
@@ -24,7 +24,6 @@ from events.errors import (
     EmailTaken,
     EmailUnverified,
     EventapiError,
-    Fault,
     Forbidden,
     IdempotencyKeyReused,
     Invalid,
@@ -52,15 +51,6 @@ from events.errors import (
 from events.messages.server_log import UNFORESEEN
 
 logger = logging.getLogger("eventapi.http")
-
-_SECRET = re.compile("pass|secret|token", re.IGNORECASE)
-"""Members whose values a response must not repeat."""
-
-_ACCOUNT_MEMBERS = frozenset({"username", "email", "full_name"})
-"""The only members of an account's body that a response may repeat.
-
-The name of any other member may be mistyped, and its value a secret.
-"""
 
 RETRY_SECONDS = 1
 """The Retry-After of every 503."""
@@ -90,15 +80,6 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     error_description: str | None = None
     challenge: str | None = None
-
-
-class FaultV1(msgspec.Struct, frozen=True):
-    """One fault of a request, in the shape of FastAPI; ``input`` is null for secrets."""
-
-    type: str
-    loc: list[str | int]
-    msg: str
-    input: Any
 
 
 class ErrorV1(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -217,17 +198,17 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
             exc_info=unforeseen,
             extra={"request_id": request_id, "trace_id": scope.get("trace_id")},
         )
-    place = place_of(scope)
+    path = scope["path"]
     status, media_type = kind.status, "application/problem+json"
     content: Problem | ErrorV1
-    if is_version_1(place):
+    if is_version_1(path):
         status, media_type = kind.v1_status or kind.status, "application/json"
         content = _error_v1(error, kind, status, scope)
     else:
         if isinstance(error, WrongPassword):
             status = 403  # After a 401, a client would renew its token or log out.
         content = _problem(error, kind, status, request_id, part)
-    if is_token_endpoint(place):
+    if is_token_endpoint(path):
         oauth = {
             "error": _oauth_code(error, kind),
             "error_description": _ascii(_detail(error, kind)),
@@ -262,54 +243,10 @@ def _error_v1(error: Exception, kind: ProblemType, status: int, scope: Scope) ->
     elif kind.slug == "unauthenticated" and text != NO_TOKEN:
         detail = "Could not validate credentials"
     elif isinstance(error, Invalid):
-        detail = [_fault_v1(fault, scope) for fault in error.faults]
+        detail = [fault_v1(fault, scope) for fault in error.faults]
     elif status == 422:  # FastAPI always has a list there.
         detail = [FaultV1(kind.slug.replace("-", "_"), ["header"], text, None)]
     return ErrorV1(detail, f"/problems/{kind.slug}", kind.title, status, request_id_of(scope))
-
-
-def _fault_v1(fault: Fault, scope: Scope) -> FaultV1:
-    steps = [_unescaped(step) for step in fault.pointer.split("/")[1:]]
-    return FaultV1(fault.kind, [fault.where, *steps], fault.detail, _input(fault, steps, scope))
-
-
-def _input(fault: Fault, steps: Sequence[str], scope: Any) -> Any:
-    """The value at fault, or the object that lacks a member.
-
-    ``None`` if it cannot be found or may be a secret.
-    """
-    if fault.kind == "missing":
-        steps = steps[:-1]
-    elif any(_SECRET.search(step) for step in steps):
-        return None
-    try:
-        if fault.where == "query":
-            value: Any = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-        elif fault.where == "body":
-            value = msgspec.json.decode(scope.get("received", b""))
-            if is_account(place_of(scope)):
-                if not isinstance(value, dict):
-                    return None
-                value = {name: one for name, one in value.items() if name in _ACCOUNT_MEMBERS}
-        else:
-            return None
-        for step in steps:
-            value = value[step]
-        return msgspec.Raw(encode(_without_secrets(value)))
-    except (msgspec.DecodeError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
-        return None
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _without_secrets(one) for name, one in value.items() if not _SECRET.search(name)
-        }
-    return [_without_secrets(one) for one in value] if isinstance(value, list) else value
-
-
-def _unescaped(step: str) -> str:
-    return step.replace("~1", "/").replace("~0", "~")
 
 
 def _oauth_code(error: Exception, kind: ProblemType) -> str:

@@ -32,7 +32,7 @@ from eventapi.http.negotiation import parse_content_type, preferred_type
 from eventapi.http.problems import ProblemError
 from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
 from eventapi.http.schemas.responses import ApiVersion
-from eventapi.http.urls import base_url, place_of
+from eventapi.http.urls import base_url
 from eventapi.journal.batch import CommandResult, GroupedCommand, IdempotencyKey
 from eventapi.journal.origin import Origin
 from eventapi.values.times import parse_point
@@ -201,8 +201,8 @@ class ApiRequest(AuthenticatedRequest):
         return is_known(none_match, entity.version)
 
     def url_of(self, place: str) -> str:
-        """The absolute URL of a path of this API, with the prefix that the request used."""
-        path = place_of(self.scope)
+        """The absolute URL of a path of this API, in the version that the request used."""
+        path = self.scope["path"]
         prefixes = (prefix for prefix in self.version.prefixes if path.startswith(f"{prefix}/"))
         prefix = max(prefixes, key=len, default="")
         return f"{base_url(self.scope)}{prefix}{place}"

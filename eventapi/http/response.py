@@ -70,7 +70,12 @@ def written(
     result: CommandResult, content: T, status: int = 200, *headers: tuple[bytes, bytes]
 ) -> Response[T]:
     """The response to a write, with the position of its event."""
-    position = b"%d" % result.record.position
+    position = event_position(result.record.position)
     if content is None:
-        return Response(204, [(b"event-position", position), *headers])
-    return json_response(content, status, (b"event-position", position), *headers)
+        return Response(204, [position, *headers])
+    return json_response(content, status, position, *headers)
+
+
+def event_position(position: int) -> tuple[bytes, bytes]:
+    """The header of a write; one that changed nothing has a position that was read."""
+    return b"event-position", b"%d" % position

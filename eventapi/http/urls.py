@@ -1,4 +1,4 @@
-"""Paths as the routes see them, URLs as clients see them, and numbers in paths."""
+"""Paths without the root path, URLs as clients see them, and numbers in paths."""
 
 from __future__ import annotations
 
@@ -17,10 +17,31 @@ PUBLIC_URL: Final = "public_url"
 """The key of the scope under which the setting PUBLIC_URL is stored, if it is set."""
 
 
-def place_of(scope: Any) -> str:
-    """The path of a request without the prefix under which the server is mounted."""
-    path: str = scope.get("path", "")
-    return path.removeprefix(scope.get("root_path", ""))
+_ROOT_PATH: Final = "separated_root_path"
+"""The key of the scope under which `separate_root_path` stores the root path, if there is one."""
+
+
+def separate_root_path(scope: Any) -> None:
+    """Remove ``root_path`` from the path of a scope; then `root_path_of` returns it.
+
+    Without this, Litestar's router searches the root path anywhere in the path, and leaves a scope
+    whose path may or may not have it. A path that is not below the root path remains as it is.
+    """
+    root: str = scope.get("root_path", "")
+    if not root:
+        return
+    path: str = scope["path"]
+    rest = path.removeprefix(root)
+    if rest != path and (rest[:1] in {"", "/"} or root.endswith("/")):
+        scope["path"] = rest if rest.startswith("/") else f"/{rest}"
+    scope["root_path"] = ""
+    scope[_ROOT_PATH] = f"/{root.strip('/')}".rstrip("/")
+
+
+def root_path_of(scope: Any) -> str:
+    """The path under which the server is mounted: empty, or ``/below``."""
+    root: str = scope.get(_ROOT_PATH, "")
+    return root
 
 
 def is_version_1(place: str) -> bool:
@@ -52,7 +73,7 @@ def base_url(scope: Any) -> str:
         name, port = scope.get("server") or ("localhost", None)
         name = f"[{name}]" if ":" in name else name
         host = f"{name}:{port}".encode() if port else name.encode()
-    return f"{scope['scheme']}://{host.decode('latin-1')}{scope.get('root_path', '')}"
+    return f"{scope['scheme']}://{host.decode('latin-1')}{root_path_of(scope)}"
 
 
 def path_number(text: str, missing: str) -> int:

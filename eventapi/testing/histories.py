@@ -11,7 +11,8 @@ from msgspec import UNSET
 
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.declarations import declaration_of
-from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Unshare, Update
+from eventapi.commands.resources import Act, Create, Delete, Restore, Update
+from eventapi.commands.sharing import Share, Unshare
 from eventapi.resources import access
 from eventapi.resources.declared import Declared
 from eventapi.resources.registry import Registry

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, structs
 
-from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Unshare, Update
+from eventapi.commands.resources import Act, Create, Delete, Restore, Update
+from eventapi.commands.sharing import Share, Unshare
 from eventapi.resources.declaration import Resource
 from eventapi.testing.given import Happened
 from eventapi.testing.kinds import Kind, declared_of, parts_of

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from eventapi.commands.command import Command
-from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Unshare, Update
+from eventapi.commands.resources import Act, Create, Delete, Restore, Update
 from eventapi.commands.sessions import EndSession, Lifetime, StartSession
+from eventapi.commands.sharing import Share, Unshare
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
 from eventapi.resources.declared import Declared
 from eventapi.resources.registry import Registry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -17,7 +17,8 @@ from tests.servers.web import Nginx
 
 pytestmark = pytest.mark.long
 
-PREFIX = "/below"
+PREFIXES = ("/below", "/api")
+"""The second is also the beginning of the server's own paths."""
 
 NGINX = """\
 worker_processes 1;
@@ -62,38 +63,50 @@ def app():
 class PrefixProxy(Nginx):
     """nginx in front of one server, which strips or keeps the prefix."""
 
-    def __init__(self, behind: int, *, strip: bool) -> None:
+    def __init__(self, behind: int, prefix: str, *, strip: bool) -> None:
         def configuration(port: int, folder: Path) -> str:
             stripped = "/" if strip else ""
             return NGINX.format(
-                port=port, folder=folder, prefix=PREFIX, behind=behind, stripped=stripped
+                port=port, folder=folder, prefix=prefix, behind=behind, stripped=stripped
             )
 
         super().__init__(configuration)
 
 
-def by_root_path(port: int, workers: int) -> Sequence[str]:
-    """Arguments of uvicorn, which prepends the prefix to the path."""
-    return [*by_uvicorn(port, workers), "--root-path", PREFIX]
+def by_root_path(prefix: str) -> Command:
+    """The arguments of uvicorn, which prepends the prefix to the path."""
+
+    def command(port: int, workers: int) -> Sequence[str]:
+        return [*by_uvicorn(port, workers), "--root-path", prefix]
+
+    return command
 
 
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, Callable[[str], Command]] = {
     "root_path, stripped": by_root_path,
-    "PUBLIC_URL, stripped": by_serve,
-    "mounted, kept": uvicorn_of("mounted:app"),
+    "PUBLIC_URL, stripped": lambda _: by_serve,
+    "mounted, kept": lambda _: uvicorn_of("mounted:app"),
 }
 
 
+@pytest.fixture(scope="module", params=PREFIXES)
+def prefix(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
 @pytest.fixture(scope="module", params=COMMANDS)
-def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def base(
+    request: pytest.FixtureRequest, prefix: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of the server for clients, with the prefix."""
     data = tmp_path_factory.mktemp("prefix") / "data"
     data.mkdir()
-    (data / "mounted.py").write_text(MOUNTED.format(prefix=PREFIX))
+    (data / "mounted.py").write_text(MOUNTED.format(prefix=prefix))
     settings = {"EVENTAPI_TRUSTED_PROXIES": "127.0.0.1"}
-    server = Server(data, 1, COMMANDS[request.param], settings)
-    with serving(PrefixProxy(server.port, strip="stripped" in request.param)) as nginx:
-        url = f"{nginx.url}{PREFIX}"
+    server = Server(data, 1, COMMANDS[request.param](prefix), settings)
+    with serving(PrefixProxy(server.port, prefix, strip="stripped" in request.param)) as nginx:
+        url = f"{nginx.url}{prefix}"
         if "PUBLIC_URL" in request.param:
             settings["EVENTAPI_PUBLIC_URL"] = url
         with server:
@@ -107,16 +120,16 @@ def token(base: str) -> dict[str, str]:
 
 
 def test_paths_of_every_version_are_routed(base: str, token: dict[str, str]) -> None:
-    for prefix in ("", "/api/v1", "/api/v2"):
-        assert httpx.get(f"{base}{prefix}/items", headers=token).status_code == 200
-        assert httpx.get(f"{base}{prefix}/auth/me", headers=token).status_code == 200
-        assert httpx.get(f"{base}{prefix}/log/checkpoint").status_code == 200
+    for version in ("", "/api/v1", "/api/v2"):
+        assert httpx.get(f"{base}{version}/items", headers=token).status_code == 200
+        assert httpx.get(f"{base}{version}/auth/me", headers=token).status_code == 200
+        assert httpx.get(f"{base}{version}/log/checkpoint").status_code == 200
     assert httpx.get(f"{base}/health/ready").status_code == 200
     assert httpx.get(f"{base}/nowhere").status_code == 404
 
 
-def test_path_with_the_prefix_twice_is_404(base: str, token: dict[str, str]) -> None:
-    assert httpx.get(f"{base}{PREFIX}/items", headers=token).status_code == 404
+def test_path_with_the_prefix_twice_is_404(base: str, prefix: str, token: dict[str, str]) -> None:
+    assert httpx.get(f"{base}{prefix}/items", headers=token).status_code == 404
 
 
 def test_location_and_next_link_are_under_the_prefix(base: str, token: dict[str, str]) -> None:
@@ -130,6 +143,14 @@ def test_location_and_next_link_are_under_the_prefix(base: str, token: dict[str,
     assert following.startswith(f"{base}/api/v2/items?")
     assert first.links["next"]["url"] == following
     assert httpx.get(following, headers=token).status_code == 200
+
+
+def test_errors_have_the_form_of_their_version(base: str, token: dict[str, str]) -> None:
+    first = httpx.get(f"{base}/api/v1/items/999999", headers=token)
+    second = httpx.get(f"{base}/api/v2/items/999999", headers=token)
+    assert (first.status_code, first.json()["detail"]) == (404, "Item not found")
+    assert first.headers["content-type"] == "application/json"
+    assert second.headers["content-type"] == "application/problem+json"
 
 
 def test_trailing_slash_redirects_under_the_prefix(base: str, token: dict[str, str]) -> None:

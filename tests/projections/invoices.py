@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from msgspec import Meta, structs
 
 from eventapi.commands.command import Command
-from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Update
+from eventapi.commands.resources import Act, Create, Delete, Restore, Update
+from eventapi.commands.sharing import Share
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal

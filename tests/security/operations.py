@@ -24,7 +24,7 @@ class Access(Enum):
     AUDITOR = "auditors"
     STAFF = "operators and auditors"
     OPERATOR = "operators"
-    READER = "the owner of the resource in the path, and auditors"
+    READER = "those who may read the resource in the path, and auditors"
     OWNER = "the owner of the resource in the path; others get a 404"
 
 

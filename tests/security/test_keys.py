@@ -17,7 +17,7 @@ import pytest
 from eventapi.commands.users import GrantRole, RevokeRole
 from eventapi.http.routes import mailed_links
 from eventapi.security.api_keys import api_key
-from tests.eventapi.http.client import OPERATOR, Api, Caller
+from tests.eventapi.http.client import OPERATOR, Api, Caller, assert_problem
 from tests.eventapi.http.links import types
 from tests.security.operations import DOCUMENTED, Access, Operation, name_of
 
@@ -64,7 +64,8 @@ def is_allowed(operation: Operation, scopes: Sequence[str], role: str) -> bool:
         case Access.STAFF:
             return (role, True) in {("operator", of_method), ("auditor", "audit" in scopes)}
         case _:
-            return of_method
+            is_auditor = role == "auditor" and "audit" in scopes
+            return of_method or (access is Access.READER and is_auditor)
 
 
 @pytest.mark.parametrize("scopes", [*itertools.combinations(ALL, 1), ALL], ids="+".join)
@@ -103,10 +104,17 @@ def test_the_proof_of_an_event_of_others_needs_the_scope_audit(api: Api) -> None
     stranger.create()
     place = f"{V2}/log/proof/{api.log.position}"
     statuses = {}
-    for scopes in (("read",), ("read", "audit")):
+    for scopes in (("read",), ("audit",), ("write",), ("read", "audit")):
         _, key = new_key(api, scopes, "auditor")
         statuses[scopes] = api.request("GET", place, token=key).status_code
-    assert statuses == {("read",): 404, ("read", "audit"): 200}
+    assert statuses == {("read",): 404, ("audit",): 200, ("write",): 403, ("read", "audit"): 200}
+
+
+def test_the_scope_audit_alone_gives_no_proof_to_a_user_who_is_no_auditor(api: Api) -> None:
+    owner, key = new_key(api, ("audit",))
+    owner.create()
+    answer = api.request("GET", f"{V2}/log/proof/{api.log.position}", token=key)
+    assert_problem(answer, 403, "forbidden")
 
 
 @pytest.mark.parametrize("scopes", [("read",), ("audit",), ("read", "audit")], ids="+".join)

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from eventapi.configuration.settings import Settings
 from eventapi.http.response import Headers
-from eventapi.http.urls import is_version_1, place_of
+from eventapi.http.urls import is_version_1
 from eventapi.values.times import moment
 
 
@@ -44,7 +44,7 @@ def announced(app: ASGIApp, headers: Headers) -> ASGIApp:
         return app
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or not is_version_1(place_of(scope)):
+        if scope["type"] != ScopeType.HTTP or not is_version_1(scope["path"]):
             await app(scope, receive, send)
             return
 

@@ -19,7 +19,6 @@ from eventapi.http.authentication import bearer, caller_of, credential_of
 from eventapi.http.middleware.client_address import caller_address
 from eventapi.http.problems import ProblemError
 from eventapi.http.response import Headers
-from eventapi.http.urls import place_of
 from eventapi.journal.journal import Journal
 from eventapi.ratelimit.rate import Rate, Window, rate_of
 from eventapi.ratelimit.storage import RateLimitStorage
@@ -77,7 +76,7 @@ class RateLimiter:
 
     async def check(self, scope: HTTPScope) -> ProblemError | None:
         """Count a request; return the 429 if the request exceeds a limit."""
-        path = place_of(scope)
+        path = scope["path"]
         if path in _UNLIMITED_PATHS and scope["method"] in {"GET", "HEAD"}:
             return None
         problem = None

@@ -12,7 +12,7 @@ from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope
 
 from eventapi.http.response import Response
-from eventapi.http.urls import base_url, place_of
+from eventapi.http.urls import base_url
 
 _REDIRECTED: Final = re.compile(
     r"((/api/v1)?/(auth/(register|login|me)|items(/[1-9][0-9]{0,18})?)|/docs|/console)/", re.ASCII
@@ -26,12 +26,9 @@ def trailing_slash_response(scope: HTTPScope) -> Response[Any] | None:
     Raises `NotFoundException` for a trailing slash on any other path.
     """
     path = scope["path"]
-    if path[-1:] != "/":
+    if path[-1:] != "/" or path == "/":
         return None
-    place = place_of(scope)
-    if place == "/":
-        return None
-    if not _REDIRECTED.fullmatch(place):
+    if not _REDIRECTED.fullmatch(path):
         raise NotFoundException
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    return Response(307, [(b"location", (base_url(scope) + place[:-1]).encode() + query)])
+    return Response(307, [(b"location", (base_url(scope) + path[:-1]).encode() + query)])

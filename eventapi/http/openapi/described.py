@@ -10,7 +10,7 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 
-from eventapi.http.guards import auditor, logged_in, optional_login, own_session
+from eventapi.http.guards import auditor, event_reader, logged_in, optional_login, own_session
 from eventapi.http.operation import Operation, operation_of
 from eventapi.http.operator_guards import operator, operator_or_auditor, operator_or_key
 from eventapi.http.request import declared_body
@@ -19,6 +19,7 @@ from eventapi.http.schemas.responses import ApiVersion
 _AUTHENTICATING: Final = frozenset(
     {
         auditor,
+        event_reader,
         logged_in,
         operator,
         operator_or_auditor,

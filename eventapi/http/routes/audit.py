@@ -21,7 +21,7 @@ from eventapi.http.handlers import get
 from eventapi.http.moments import check_order, point_of
 from eventapi.http.request import NDJSON, ApiRequest
 from eventapi.http.request_client import RequestClient
-from eventapi.http.response import JSON, Headers, Response, encode, json_response
+from eventapi.http.response import JSON, Headers, Response, encode, event_position, json_response
 from eventapi.http.routes.audit_diff import diff_page
 from eventapi.http.routes.events import Following, event, followed, resumed_after
 from eventapi.http.schemas.audit import DiffPage, DiffQuery, EventsQuery
@@ -233,7 +233,7 @@ async def _opened(request: ApiRequest, position: int, line: bytes) -> tuple[Open
         )
     except NotFound:
         return OpenedLine(None), []  # The user was erased meanwhile.
-    return opened, [(b"event-position", b"%d" % result.record.position)]
+    return opened, [event_position(result.record.position)]
 
 
 async def _live(request: ApiRequest, after: int, wanted: EventFilter) -> Response[Any]:

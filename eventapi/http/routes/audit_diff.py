@@ -13,7 +13,7 @@ from eventapi.accounts.openings import record_openings
 from eventapi.http.moments import check_order, point_of
 from eventapi.http.request import ApiRequest
 from eventapi.http.request_client import RequestClient
-from eventapi.http.response import JSON, Response, encode
+from eventapi.http.response import JSON, Response, encode, event_position
 from eventapi.http.schemas.audit import DiffPage, DiffQuery
 from eventapi.queries.differences import Differences, Selection, Span, differences
 from events.codec import parse
@@ -42,7 +42,7 @@ async def diff_page(request: ApiRequest, query: DiffQuery) -> Response[Any]:
     headers, following = [JSON], None
     if found.opened and request.method != "HEAD":
         position = await _record_openings(request, Span(start, end), selection, found)
-        headers.append((b"event-position", b"%d" % position))
+        headers.append(event_position(position))
     if found.next_after is not None:
         # Positions, because the time of `to` may not have come yet.
         given = msgspec.to_builtins(query) | {"from": start, "to": end, "after": found.next_after}

@@ -20,7 +20,7 @@ from eventapi.http.guards import logged_in
 from eventapi.http.handlers import post
 from eventapi.http.problems import PartError, problem_response
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response, json_response
+from eventapi.http.response import Response, event_position, json_response
 from eventapi.http.routes.batch_parsing import Part, parse_requests, writes_by_place
 from eventapi.http.routes.writes import (
     check_known,
@@ -32,6 +32,7 @@ from eventapi.http.routes.writes import (
 from eventapi.http.schemas.batch import Batch, BatchResponse, BatchResponses
 from eventapi.http.schemas.resources import Shape
 from eventapi.journal.batch import CommandResult, DependentCommand, GroupedCommand
+from eventapi.resources.declared import Declared
 from events.errors import Fault, Invalid, Refusal
 
 _ERRORS: Final = (
@@ -96,8 +97,8 @@ def batch_controller(shapes: Iterable[Shape], max_body_bytes: int) -> type[Contr
                     raise
                 raise PartError(refusal, parts[refusal.part].pointer) from None
             answers = [_answer(request, part, results[: part.index + 1]) for part in parts]
-            position = b"%d" % results[-1].record.position
-            return json_response(BatchResponses(answers), 200, (b"event-position", position))
+            position = event_position(results[-1].record.position)
+            return json_response(BatchResponses(answers), 200, position)
 
     return BatchController
 
@@ -118,30 +119,37 @@ def _on_invalid(request: Request[Any, Any, Any], error: Invalid) -> Response[Any
 
 async def _execute(request: ApiRequest, parts: Sequence[Part], subject: str) -> list[CommandResult]:
     """Write the parts; raises a `Refusal` with the ``part`` that is refused."""
-    commands = []
-    for part in parts:
-        try:
-            commands.append(await _command(request, part))
-        except Refusal as refusal:
-            refusal.part = part.index
-            raise
+    commands = [await _command(request, part) for part in parts]
     return await request.execute_all(commands, subject)
 
 
 async def _command(request: ApiRequest, part: Part) -> GroupedCommand:
+    """The command of a part, which raises the refusal of a restoration in its turn."""
     state, caller, quota = request.caller.state, request.caller.user.id, request.services.quota
     write, shape, resource = part.write, part.write.shape, part.resource
     check_known(shape, state)
     command = write.command
     if command is None:
         target = part.target(caller, quota)
-        found = writable_or_tombstone(resource, state, caller, target.number)
-        return await restoration(request, shape, target, found, part.body)
+        try:
+            found = writable_or_tombstone(resource, state, caller, target.number)
+            return await restoration(request, shape, target, found, part.body)
+        except Refusal as refusal:
+            return _refused(resource, refusal)
     if not part.is_dependent:
         return command(resource, part.target(caller, quota), part.body)
 
     def build(results: Sequence[CommandResult]) -> Command:
         return command(resource, part.target(caller, quota, results), part.body_after(results))
+
+    return DependentCommand(resource, build)
+
+
+def _refused(resource: Declared, refusal: Refusal) -> DependentCommand:
+    """A command that is refused; that of an earlier part comes first."""
+
+    def build(_: Sequence[CommandResult]) -> Command:
+        raise refusal
 
     return DependentCommand(resource, build)
 

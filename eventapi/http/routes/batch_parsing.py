@@ -19,7 +19,6 @@ from msgspec import UNSET, inspect
 from eventapi.commands.quota import Quota
 from eventapi.http.conditional import accepted_versions
 from eventapi.http.decoding import decode_json
-from eventapi.http.problems import PartError
 from eventapi.http.response import encode
 from eventapi.http.routes.writes import (
     ID,
@@ -41,6 +40,7 @@ from events.errors import Fault, Invalid, NotFound
 from events.record import entity_number
 
 _REFERENCE: Final = re.compile(r"\$(0|[1-9][0-9]?)", re.ASCII)
+_NO_NUMBER: Final = 0
 _ANY_NUMBER: Final = 1
 """Takes the place of a reference while a body is checked."""
 
@@ -127,8 +127,7 @@ def parse_requests(
 ) -> list[Part]:
     """Parse the requests of a batch.
 
-    Raises `Invalid` with the faults of all requests, and `PartError` for a number that no resource
-    can have.
+    Raises `Invalid` with the faults of all requests.
     """
     parts: list[Part | None] = []
     faults: list[Fault] = []
@@ -155,13 +154,18 @@ def _parsed(
 ) -> Part:
     steps = _steps(request.path, prefixes)
     write = _find(request.method, steps, writes)
-    number: int | Reference = 0
+    number: int | Reference = _NO_NUMBER
+    faults: list[Fault] = []
     if len(steps) > 1:
-        try:
-            number = _number(steps[1], write, earlier)
-        except NotFound as error:
-            raise PartError(error, f"/requests/{index}") from None
-    body, content, references = _body(write, request.body, earlier)
+        number = _number(steps[1], write, earlier)
+    elif request.if_match is not UNSET:
+        faults.append(Fault("/if_match", "is not known here", "extra_forbidden"))
+    try:
+        body, content, references = _body(write, request.body, earlier)
+    except Invalid as error:
+        faults += error.faults
+    if faults:
+        raise Invalid(*faults)
     restores_deletion = write.command is None and (body is None or body.as_of is UNSET)
     if restores_deletion and _is_deleted(write, number, earlier):
         write = msgspec.structs.replace(write, command=undeletion)
@@ -191,6 +195,8 @@ def _steps(path: str, prefixes: Collection[str]) -> list[str]:
         raise Invalid(Fault("/path", "is not UTF-8")) from None
     if before or not steps:
         raise Invalid(Fault("/path", "must begin with a slash"))
+    if "?" in path or "#" in path:
+        raise Invalid(Fault("/path", "must have no query and no fragment"))
     return decoded
 
 
@@ -211,7 +217,10 @@ def _number(text: str, write: Write, earlier: Sequence[Part | None]) -> int | Re
     resource = write.shape.resource
     match = _REFERENCE.fullmatch(text)
     if match is None:
-        return path_number(text, resource.missing)
+        try:
+            return path_number(text, resource.missing)
+        except NotFound:  # Refused in its turn, as any other number that no resource has.
+            return _NO_NUMBER
     reference = _reference(match, earlier, "/path")
     part = earlier[reference.part]
     if part is not None and part.write.shape is not write.shape:

@@ -22,7 +22,7 @@ from eventapi.http.problems import ProblemError
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode, text_response
 from eventapi.http.static import StaticContent
-from eventapi.http.urls import PUBLIC_URL
+from eventapi.http.urls import PUBLIC_URL, root_path_of
 
 _PAGE = """\
 <!doctype html>
@@ -171,7 +171,7 @@ def _openapi(document: Document, version: str) -> Handler:
     async def openapi(request: ApiRequest) -> Response[dict[str, Any]]:
         """Read the OpenAPI document."""
         scope: Any = request.scope
-        base: str = scope.get(PUBLIC_URL) or scope.get("root_path", "")
+        base: str = scope.get(PUBLIC_URL) or root_path_of(scope)
         return await content(base).response(request)
 
     return openapi

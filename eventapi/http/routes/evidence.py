@@ -18,7 +18,7 @@ from eventapi.http.handlers import get
 from eventapi.http.moments import check_order, point_of
 from eventapi.http.request import ApiRequest
 from eventapi.http.request_client import RequestClient
-from eventapi.http.response import Headers, Response
+from eventapi.http.response import Headers, Response, event_position
 from eventapi.http.schemas.evidence import EvidenceQuery
 from eventapi.http.services import Services
 from eventapi.http.streaming import StreamingResponse
@@ -103,7 +103,7 @@ async def _collected(
                 client = RequestClient(request)
                 position = await writer.record_openings(client, request.caller.user.subject)
             if position:
-                headers.append((b"event-position", b"%d" % position))
+                headers.append(event_position(position))
         async with aclosing(writer.parts()) as parts:
             first = await anext(parts)
             yield b""

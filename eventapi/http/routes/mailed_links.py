@@ -20,7 +20,7 @@ from eventapi.http.guards import optional_login
 from eventapi.http.handlers import post
 from eventapi.http.request import ApiRequest
 from eventapi.http.request_client import RequestClient
-from eventapi.http.response import Response, written
+from eventapi.http.response import Response, event_position, written
 from eventapi.http.schemas.requests import (
     EmailVerification,
     ForgottenPassword,
@@ -96,6 +96,7 @@ class MailedLinksController(Controller):
         summary="Request another mail that verifies an address",
         status=202,
         guards=(optional_login,),
+        response_headers=_WRITTEN,
         errors=("validation-failed",),
     )
     async def request_email_verification(
@@ -106,16 +107,17 @@ class MailedLinksController(Controller):
     ) -> Response[None]:
         """Request another mail with a link that verifies your address.
 
-        Without a token, the body names the address, and the response does not reveal whether an
-        account has it.
+        Without an access token, the body names the address, and the response does not reveal
+        whether an account has it: it has no `Event-Position`.
         """
         client, email = RequestClient(request), UNSET if data is None else data.email
         if (own := request.reader.user) is not None:
             request.refuse_api_key()
             command = recovery.verification_request(own, request.device)
+            position = request.reader.state.position
             if await _may_mail(services, "verification", "", own) and command is not None:
-                await client.execute(command)
-            return Response(202, [])
+                position = (await client.execute(command)).record.position
+            return Response(202, [event_position(position)])
         if email is UNSET:
             raise Invalid(Fault("/email", "is missing", "missing"))
         email = normal_email(email)
@@ -141,7 +143,9 @@ class MailedLinksController(Controller):
     ) -> Response[None]:
         """Verify an email address by the token of a mailed link."""
         result = await recovery.verify_email(services.accounts, RequestClient(request), data.token)
-        return Response(204, []) if result is None else written(result, None)
+        if result is None:
+            return Response(204, [event_position((await request.current_state()).position)])
+        return written(result, None)
 
 
 async def _may_mail(services: Services, kind: str, email: str, user: User | None) -> bool:

@@ -32,6 +32,7 @@ from eventapi.http.routes.events import follow_resources
 from eventapi.http.routes.history import resource_history
 from eventapi.http.routes.listing import list_resources
 from eventapi.http.routes.writes import (
+    WRITE_HEADERS,
     Target,
     act,
     change,
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
     ActionBody: TypeAlias = msgspec.Struct
 
 _ONE: Final = "/{number:str}"
-_WRITE_HEADERS: Final = ("If-Match", "If-None-Match", "Idempotency-Key")
 _WRITTEN_HEADERS: Final = ("ETag", "Event-Position")
 _WRITE_ERRORS: Final = ("not-found", "precondition-failed", "quota-exceeded", "validation-failed")
 
@@ -177,7 +177,7 @@ class ResourceTemplate(Controller):
         f"{_ONE}/restore",
         name="restore_{kind}",
         summary="Undo a deletion, or restore earlier content",
-        request_headers=_WRITE_HEADERS,
+        request_headers=WRITE_HEADERS,
         response_headers=_WRITTEN_HEADERS,
         errors=_WRITE_ERRORS,
     )
@@ -202,7 +202,7 @@ class ResourceTemplate(Controller):
         _ONE,
         name="replace_{kind}",
         summary="Replace {a_noun}'s content",
-        request_headers=_WRITE_HEADERS,
+        request_headers=WRITE_HEADERS,
         response_headers=_WRITTEN_HEADERS,
         errors=_WRITE_ERRORS,
     )
@@ -217,7 +217,7 @@ class ResourceTemplate(Controller):
         _ONE,
         name="update_{kind}",
         summary="Change parts of {a_noun}'s content",
-        request_headers=_WRITE_HEADERS,
+        request_headers=WRITE_HEADERS,
         response_headers=_WRITTEN_HEADERS,
         errors=_WRITE_ERRORS,
     )
@@ -232,7 +232,7 @@ class ResourceTemplate(Controller):
         _ONE,
         name="delete_{kind}",
         summary="Delete {a_noun}",
-        request_headers=_WRITE_HEADERS,
+        request_headers=WRITE_HEADERS,
         response_headers=("Event-Position",),
         errors=("not-found", "precondition-failed"),
     )
@@ -250,7 +250,7 @@ class ActionTemplate(Controller):
         f"{_ONE}/ACTION",
         name="{action}_{kind}",
         summary="{action_summary}",
-        request_headers=_WRITE_HEADERS,
+        request_headers=WRITE_HEADERS,
         response_headers=_WRITTEN_HEADERS,
         errors=(*_WRITE_ERRORS, "action-refused"),
     )

@@ -10,10 +10,20 @@ from litestar.params import FromPath, JSONBody
 from eventapi.commands.resources import owned
 from eventapi.http.handlers import delete, get, put
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response, json_response, written
-from eventapi.http.routes.writes import Target, number_in_path, share_view, sharing, unsharing
+from eventapi.http.response import Response, event_position, json_response, written
+from eventapi.http.routes.writes import (
+    WRITE_HEADERS,
+    Target,
+    first_result,
+    number_in_path,
+    share_view,
+    sharing,
+    unsharing,
+)
 from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
 from events.errors import NotFound
+from events.vocabulary.resources import Entity
+from projections.tables.resources import Tombstone
 
 _SHARES: Final = "/{number:str}/shares"
 _SHARE: Final = f"{_SHARES}/{{username:str}}"
@@ -50,9 +60,9 @@ class SharingTemplate(Controller):
         _SHARE,
         name="share_{kind}",
         summary="Share {a_noun}",
-        request_headers=("Idempotency-Key",),
+        request_headers=WRITE_HEADERS,
         response_headers=("Event-Position",),
-        errors=("not-found", "validation-failed"),
+        errors=("not-found", "precondition-failed", "validation-failed"),
     )
     async def share(
         self,
@@ -65,43 +75,54 @@ class SharingTemplate(Controller):
 
         A share that changes nothing makes no new version.
         """
-        target = _target(request, self.shape, number, username)
-        command = sharing(self.shape.resource, target, data)
-        state = request.caller.state
-        # The line of a share also stores the key of its request.
-        has_key = request.header(b"idempotency-key") is not None
-        if not has_key and command.changes_nothing(state):
-            view = share_view(request, target, data)
-            return json_response(view, 200, (b"event-position", b"%d" % state.position))
-        result = await request.execute(command, request.caller.user.subject)
-        return written(result, share_view(request, target, data))
+        resource, state = self.shape.resource, request.caller.state
+        view = share_view(request, username, data)
+        result = await first_result(request, resource)
+        if result is None:
+            command = sharing(resource, _target(request, self.shape, number, username), data)
+            # The line of a share also stores the key of its request.
+            has_key = request.header(b"idempotency-key") is not None
+            if not has_key and command.changes_nothing(state):
+                return json_response(view, 200, event_position(state.position))
+            result = await request.execute(command, request.caller.user.subject)
+        return written(result, view)
 
     @delete(
         _SHARE,
         name="unshare_{kind}",
         summary="Stop sharing {a_noun}",
-        request_headers=("Idempotency-Key",),
+        request_headers=WRITE_HEADERS,
         response_headers=("Event-Position",),
-        errors=("not-found",),
+        errors=("not-found", "precondition-failed"),
     )
     async def unshare(
         self, request: ApiRequest, number: FromPath[str], username: FromPath[str]
     ) -> Response[None]:
         """Take back what a user may do with {a_noun}, also after its deletion."""
-        target = _target(request, self.shape, number, username)
-        command = unsharing(self.shape.resource, target, None)
-        return written(await request.execute(command, request.caller.user.subject), None)
+        resource = self.shape.resource
+        result = await first_result(request, resource)
+        if result is None:
+            target = _target(request, self.shape, number, username)
+            command = unsharing(resource, target, None)
+            result = await request.execute(command, request.caller.user.subject)
+        return written(result, None)
 
 
 def _target(request: ApiRequest, shape: Shape, number: str, username: str) -> Target:
-    caller, quota = request.caller.user.id, request.services.quota
-    return Target(caller, quota, number_in_path(shape, number), username=username)
+    found, quota = _owned(request, shape, number), request.services.quota
+    versions = request.accepted_versions(found)
+    return Target(request.caller.user.id, quota, found.id, versions, username)
+
+
+def _owned(request: ApiRequest, shape: Shape, text: str) -> Entity | Tombstone:
+    """The resource of the caller whose number is ``text``."""
+    number = number_in_path(shape, text)
+    return owned(shape.resource, request.caller.state, request.caller.user.id, number)
 
 
 def _shares(request: ApiRequest, shape: Shape, text: str) -> list[ShareView]:
     """The shares of a resource of the caller, by username."""
-    state, resource = request.caller.state, shape.resource
-    found = owned(resource, state, request.caller.user.id, number_in_path(shape, text))
-    shares = state[resource.collection].shares.get(found.id, {})
+    state, found = request.caller.state, _owned(request, shape, text)
+    shares = state[shape.resource.collection].shares.get(found.id, {})
     names = {state.users.by_id[number].username: can for number, can in shares.items()}
     return [ShareView(name, can) for name, can in sorted(names.items())]  # type: ignore[arg-type]  # checked when written

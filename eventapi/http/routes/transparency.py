@@ -11,18 +11,20 @@ from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from eventapi.http.guards import auditor, logged_in
+from eventapi.http.authentication import Caller, Reader
+from eventapi.http.guards import auditor, event_reader
 from eventapi.http.handlers import get
+from eventapi.http.problems import NO_TOKEN
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response, text_response
 from eventapi.http.services import Services
 from eventapi.http.urls import path_position
+from eventapi.resources.access import may_read
+from eventapi.resources.registry import Registry
 from events.codec import parse
-from events.errors import NotFound
+from events.errors import NotFound, Unauthenticated
 from events.record import entity_number
 from events.transparency.tiles import TILE, encode_bundle, parse_place
-from projections.state import State
-from projections.tables.users import User
 
 _LEVEL = re.compile(r"[0-9]|[1-5][0-9]|6[0-3]", re.ASCII)
 _OCTETS = "application/octet-stream"
@@ -108,19 +110,24 @@ class TransparencyController(Controller):
     @get(
         "/proof/{position:str}",
         summary="Prove that an event is in the log",
-        guards=(logged_in,),
+        guards=(event_reader,),
         media_type="text/plain",
-        errors=("not-found",),
+        errors=("forbidden", "not-found"),
     )
     async def prove_inclusion(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
     ) -> Response[str]:
-        """Prove that an event is in the log, to every user who may see the event."""
-        number = path_position(position, request.caller.state)
+        """Prove that an event is in the log, to every caller who may see the event.
+
+        An event of a public resource needs no token.
+        """
+        number = path_position(position, request.reader.state)
         line = await services.history.line_at(number)
         # Authenticated again, because reading the line may have taken a while.
-        caller = await request.authenticate()
-        if not (caller.is_auditor or _may_see(caller.state, caller.user, line)):
+        reader = await request.authenticate_event_reader()
+        if not _may_see(services.registry, reader, line):
+            if reader.user is None:
+                raise Unauthenticated(NO_TOKEN)
             raise NotFound("there is no such event")
         return text_response(str(await services.checkpoints.inclusion(number)), "text/plain")
 
@@ -158,11 +165,26 @@ def _octets(content: bytes, is_whole: bool, who: bytes) -> Response[str]:
     return Response(200, headers, content)
 
 
-def _may_see(state: State, user: User, line: bytes) -> bool:
-    """Whether a user caused an event, is its subject, or owns the resource in it."""
-    record = parse(line)
-    if user.subject in {record.actor, record.subject, record.sealedfor}:
+def _may_see(registry: Registry, reader: Reader, line: bytes) -> bool:
+    """Whether a reader may see an event.
+
+    Auditors may, users with a part in it, and all who may read its resource. The user who caused
+    the event, its subject and the owner of its resource have a part in it, also if a newer version
+    changed the kind of the resource.
+    """
+    record, state, user = parse(line), reader.state, reader.user
+    if isinstance(reader, Caller) and reader.is_auditor:
         return True
-    table = state.resources.get(record.subject.partition("/")[0])
+    if user is not None and user.subject in {record.actor, record.subject, record.sealedfor}:
+        return True
+    collection = record.subject.partition("/")[0]
+    table = state.resources.get(collection)
     found = None if table is None else table.find(entity_number(record.subject))
-    return found is not None and found.owner == user.id
+    if table is None or found is None:
+        return False
+    if user is not None and found.owner == user.id:
+        return True
+    resource = registry.by_collection.get(collection)
+    if resource is None or table.resource is not resource.type:
+        return False
+    return may_read(resource, state, user, found)

@@ -28,7 +28,7 @@ from eventapi.http.conditional import accepted_versions, conditions, etag, is_kn
 from eventapi.http.handlers import delete, get, patch, post
 from eventapi.http.operator_guards import operator, operator_or_auditor
 from eventapi.http.request import ApiRequest, MergePatch
-from eventapi.http.response import JSON, Response, encode, json_response, written
+from eventapi.http.response import JSON, Response, encode, event_position, json_response, written
 from eventapi.http.routes.search import folded
 from eventapi.http.schemas.users import (
     ManagedUser,
@@ -163,7 +163,7 @@ class UsersController(Controller):
             _check_version(user, _accepted_versions(request, user))
             commands = _changes(request, user, data)
             if not commands:
-                position = (b"event-position", b"%d" % user.version)
+                position = event_position(user.version)
                 return json_response(managed_user(user), 200, _tag_of(user), position)
             # The commands are the difference to this version.
             first = _by_operator(request, commands[0], user, frozenset({user.version}))
@@ -198,7 +198,7 @@ class UsersController(Controller):
         )
         result = await request.execute_always(_by_operator(request, command, user))
         if not is_link:
-            return Response(202, [(b"event-position", b"%d" % result.record.position)])
+            return Response(202, [event_position(result.record.position)])
         services = request.services
         path = reset_path(services.accounts.texts, result.record, None)
         link = f"{services.base_url}{path}"

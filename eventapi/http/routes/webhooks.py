@@ -24,7 +24,7 @@ from eventapi.commands.webhooks import (
 from eventapi.http.handlers import delete, get, patch, post
 from eventapi.http.operator_guards import operator_or_auditor, operator_or_key
 from eventapi.http.request import ApiRequest, MergePatch
-from eventapi.http.response import Response, json_response, written
+from eventapi.http.response import Response, event_position, json_response, written
 from eventapi.http.schemas.webhooks import (
     NewWebhook,
     Replay,
@@ -115,7 +115,8 @@ class WebhooksController(Controller):
             kind = DisableWebhook if data.disabled else EnableWebhook
             commands.append(_by_operator(request, kind(actor, number)))
         if not commands:
-            return json_response(await _view(request, webhook))
+            position = event_position(webhook.version)
+            return json_response(await _view(request, webhook), 200, position)
         results = await request.execute_all_always(commands)
         return written(results[-1], await _view(request, _webhook_of(results[-1])))
 

@@ -21,13 +21,13 @@ from eventapi.commands.resources import (
     Create,
     Delete,
     Restore,
-    Share,
     UndoDeletion,
-    Unshare,
     Update,
+    not_deleted,
     not_found,
     readable_or_tombstone,
 )
+from eventapi.commands.sharing import Share, Unshare
 from eventapi.http.conditional import etag
 from eventapi.http.request import ApiRequest
 from eventapi.http.schemas.requests import Restoration
@@ -35,11 +35,14 @@ from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from eventapi.resources.declared import Declared
-from events.errors import Fault, Invalid, NotFound, UnknownKind
+from events.errors import NotFound, UnknownKind
 from events.record import entity_number
 from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.resources import Tombstone
+
+WRITE_HEADERS: Final = ("If-Match", "If-None-Match", "Idempotency-Key")
+"""The headers of a write to an existing resource."""
 
 ID: Final = "{id}"
 NAME: Final = "{username}"
@@ -107,12 +110,20 @@ def act(action: str, resource: Declared, target: Target, body: Any) -> Command:
 
 def sharing(resource: Declared, target: Target, body: Any) -> Share:
     """The command that shares a resource with a user."""
-    return Share(resource, target.caller, target.number, target.username, body.can, target.quota)
+    return Share(
+        resource,
+        target.caller,
+        target.number,
+        target.username,
+        body.can,
+        target.versions,
+        target.quota,
+    )
 
 
 def unsharing(resource: Declared, target: Target, _: Any) -> Command:
     """The command that ends a share."""
-    return Unshare(resource, target.caller, target.number, target.username)
+    return Unshare(resource, target.caller, target.number, target.username, target.versions)
 
 
 async def restoration(
@@ -124,22 +135,25 @@ async def restoration(
 ) -> Restore:
     """The command that restores ``found``, whose earlier values are read from the log."""
     state, resource, versions = request.caller.state, shape.resource, target.versions
-    if body is not None and body.as_of is not UNSET:
-        position = await request.resolve_as_of(state, body.as_of)
+    as_of = UNSET if body is None else body.as_of
+    if as_of is not UNSET:
+        position = await request.resolve_as_of(state, as_of)
     elif isinstance(found, Tombstone):
         position = found.version - 1
-        # Do not overwrite a restoration by another request.
-        if versions is None:
+        if versions is None:  # The values are those before this deletion, and not a later one.
             versions = frozenset({found.version})
     else:
-        raise Invalid(Fault("/as_of", f"is required: the {shape.noun} is not deleted"))
+        raise not_deleted(resource)
+    undeletes = as_of is UNSET
     history = request.services.history
     async with history.turn_of(target.caller):
         past = await history.entities_at(position, [found], state[resource.collection])
     if found.id not in past:
         raise NotFound(f"there was no such {shape.noun} at position {position}")
     values = {name: getattr(past[found.id], name) for name in resource.names}
-    return Restore(resource, target.caller, found.id, position, values, versions, target.quota)
+    return Restore(
+        resource, target.caller, found.id, position, values, versions, target.quota, undeletes
+    )
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -160,7 +174,7 @@ class Write(msgspec.Struct, frozen=True):
         if self.status == 204:
             return None
         if self.command is sharing:
-            return share_view(request, target, body)
+            return share_view(request, target.username, body)
         return view_of(request, self.shape, entity_of(result))
 
 
@@ -234,10 +248,10 @@ def view_of(request: ApiRequest, shape: Shape, entity: Entity) -> msgspec.Struct
     return shape.view_of(entity, "" if owner is None else owner.username)
 
 
-def share_view(request: ApiRequest, target: Target, body: ShareBody) -> ShareView:
+def share_view(request: ApiRequest, username: str, body: ShareBody) -> ShareView:
     """The response body of a share, with the username as it was registered."""
-    user = request.reader.state.users.find_by_username(target.username)
-    return ShareView(target.username if user is None else user.username, body.can)
+    user = request.reader.state.users.find_by_username(username)
+    return ShareView(username if user is None else user.username, body.can)
 
 
 def number_in_path(shape: Shape, text: str) -> int:

@@ -23,7 +23,7 @@ _BODY: Final = (
 )
 _IF_MATCH: Final = (
     "The version that the resource must have, as a number or as the text of If-Match; with any other "
-    "one the batch is refused with 412."
+    "one the batch is refused with 412. A creation has none."
 )
 
 

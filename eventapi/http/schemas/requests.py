@@ -22,10 +22,13 @@ from events.vocabulary.keys import SCOPES, Scope
 
 NO_NUL: Final = r"^[^\u0000]*$"
 
-_POINT: Final = (
-    r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME: Final = (
+    r"[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
-    r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
+    r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_TIME_NOTE: Final = (
+    "a space is read as the `+` of an offset, and a leap second as the end of its minute."
 )
 
 Password = Annotated[
@@ -194,11 +197,22 @@ Point = Annotated[
     str,
     Meta(
         max_length=40,
-        pattern=_POINT,
-        description="A position of the log, or an RFC 3339 time; a space is read as the `+` of an "
-        "offset, and a leap second as the end of its minute.",
+        pattern=rf"^(0|[1-9][0-9]{{0,17}}|{_TIME})$(?!\n)",
+        description=f"A position of the log, or an RFC 3339 time; {_TIME_NOTE}",
         examples=["17", "2026-01-02T03:04:05Z"],
         extra={RULE: "must be a position or an RFC 3339 time"},
+    ),
+]
+
+
+PastTime = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        pattern=rf"^{_TIME}$(?!\n)",
+        description=f"An RFC 3339 time; {_TIME_NOTE}",
+        examples=["2026-01-02T03:04:05Z"],
+        extra={RULE: "must be a position, as a number, or an RFC 3339 time"},
     ),
 ]
 
@@ -206,7 +220,7 @@ Point = Annotated[
 class Restoration(Body, frozen=True):
     """The point whose content to restore; by default the one before the deletion."""
 
-    as_of: Annotated[int, Meta(ge=0, le=2**63 - 1)] | Point | UnsetType = UNSET
+    as_of: Annotated[int, Meta(ge=0, le=2**63 - 1)] | PastTime | UnsetType = UNSET
 
 
 JSON_BODIES: Final = (

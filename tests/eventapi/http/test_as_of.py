@@ -247,9 +247,30 @@ def test_a_restore_brings_back_an_earlier_version(ann: Caller, deleted: bool) ->
     item = ChangedItem(ann)
     if not deleted:
         ann.post(f"{item.path}/restore")
-    for as_of in (item.created, str(item.created)):
-        answer = ann.post(f"{item.path}/restore", json={"as_of": as_of})
-        assert (answer.json()["title"], answer.json()["description"]) == ("one", "first")
+    answer = ann.post(f"{item.path}/restore", json={"as_of": item.created})
+    assert (answer.json()["title"], answer.json()["description"]) == ("one", "first")
+
+
+@pytest.mark.parametrize(
+    "as_of",
+    [
+        *("1", "0", " 1", "1.0", "01", "-1", "", "now", "2026-01-01", "2999-01-01T00:00:00Z\n"),
+        *(1.0, 1.5, -1, True, None, [1], {"position": 1}, 2**63),
+    ],
+)
+def test_a_restore_refuses_points_of_another_type(item: ChangedItem, as_of: Any) -> None:
+    """A body is strict: a position is a number, and a time a text."""
+    path = "/api/v2" + item.path.removeprefix("/api/v1").removeprefix("/api/v2")
+    api, token = item.caller.api, item.caller.token
+
+    answer = item.caller.post(f"{item.path}/restore", json={"as_of": as_of})
+    request = {"method": "POST", "path": f"{item.path}/restore", "body": {"as_of": as_of}}
+    part = api.request("POST", "/api/v2/batch", token=token, json={"requests": [request]})
+
+    assert answer.status_code == 422
+    problem = assert_problem(part, 422, "validation-failed")
+    assert problem["errors"][-1]["pointer"] == "/requests/0/body/as_of"
+    assert item.caller.get(path).status_code == 404
 
 
 def test_the_history_of_a_restored_item_continues(item: ChangedItem) -> None:

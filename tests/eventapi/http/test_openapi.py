@@ -312,6 +312,25 @@ def test_real_answers_are_valid_by_the_document(
         }
 
 
+_WITHOUT_POSITION = {
+    "/auth/password/forgot": "would reveal whether an account has the address",
+    "/webhooks/{webhook_id}/test": "writes no event",
+}
+
+
+def test_every_write_has_the_position_of_its_event(document: dict[str, Any]) -> None:
+    without = {
+        path.removeprefix("/api/v1").removeprefix("/api/v2")
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if method in {"post", "put", "patch", "delete"}
+        for status, answer in operation["responses"].items()
+        if status.startswith("2") and "Event-Position" not in answer.get("headers", {})
+    }
+
+    assert without == _WITHOUT_POSITION.keys()
+
+
 def test_every_operation_lists_429_except_health_and_metrics(document: dict[str, Any]) -> None:
     for path, _, operation in operations(document):
         if "/health" in path or path.endswith("/metrics"):

@@ -57,7 +57,7 @@ def test_a_user_without_bytes_left_can_read_delete_and_change_the_account(
         me.put(path, json={"title": "more"}),
         me.patch(path, json={"title": "more"}),
         me.post("/items", json={"title": "more"}),
-        me.post(f"{path}/restore", json={"as_of": first.headers["event-position"]}),
+        me.post(f"{path}/restore", json={"as_of": int(first.headers["event-position"])}),
     ):
         assert_problem(answer, 409, "quota-exceeded")
     assert me.put(path, json=body, headers=key).content == first.content

@@ -8,12 +8,15 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
+from eventapi.http.problems import problem_response
+from events.errors import Fault, Invalid
 from tests.eventapi.http.client import (
     PASSWORD,
     Api,
     Caller,
     assert_problem,
     credentials,
+    http_scope,
     registration,
 )
 
@@ -121,6 +124,54 @@ def test_an_answer_never_repeats_a_secret_under_a_wrong_name(
 
     assert_problem(answer, 422, "validation-failed")
     assert "canary" not in answer.text
+
+
+@V1
+@pytest.mark.parametrize(
+    ("scopes", "places"),
+    [
+        (["x"], [0]),
+        ([5, "read"], [0]),
+        (["read", "x", "write", None], [1, 3]),
+        (["read"] * 10 + ["x"], [10]),
+    ],
+)
+def test_an_element_of_a_list_has_its_index_as_a_number(
+    ann: Caller, prefix: str, scopes: list[Any], places: list[int]
+) -> None:
+    answer = ann.under(prefix).post("/auth/keys", json={"name": "a key", "scopes": scopes})
+
+    assert_problem(answer, 422, "validation-failed")
+    found = [fault["loc"] for fault in faults(answer) if len(fault["loc"]) > 2]
+    assert found == [["body", "scopes", place] for place in places]
+    assert all(type(loc[2]) is int for loc in found)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "loc", "value"),
+    [
+        (b'{"words":["a",{"b":1}]}', "/words/1/b", ["words", 1, "b"], 1),
+        (b'{"words":[["a"]]}', "/words/0/0", ["words", 0, 0], "a"),
+        (b'{"words":{"0":["a"]}}', "/words/0/0", ["words", "0", 0], "a"),
+        (b'{"0":[5]}', "/0", ["0"], [5]),
+        (b"[5,6]", "/1", [1], 6),
+        (b'{"words":["a"]}', "/words/7", ["words", 7], None),
+        (b'{"words":"a"}', "/words/0", ["words", "0"], None),
+        (b'{"tokens":["a"]}', "/tokens/0", ["tokens", 0], None),
+        (b"no JSON", "/words/0", ["words", "0"], None),
+    ],
+)
+def test_only_elements_of_lists_have_numbers_as_steps(
+    body: bytes, pointer: str, loc: list[str | int], value: Any
+) -> None:
+    scope: Any = http_scope("/items", method="POST", request_id="1", received=body)
+
+    content = problem_response(Invalid(Fault(pointer, "is wrong")), scope).body
+    (fault,) = msgspec.json.decode(content)["detail"]
+
+    assert fault["loc"] == ["body", *loc]
+    assert [type(step) for step in fault["loc"][1:]] == [type(step) for step in loc]
+    assert fault["input"] == value
 
 
 def test_a_missing_member_is_reported_with_the_incomplete_object(api: Api) -> None:

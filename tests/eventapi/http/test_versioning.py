@@ -8,14 +8,12 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 import pytest
-from litestar.types import Message, Receive, Scope, Send
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from eventapi.http.middleware.deprecation import announced
 from eventapi.http.schemas.responses import V2, VERSIONS
 from eventapi.http.urls import is_version_1
 from tests.eventapi.http.apps import APPLICATIONS
-from tests.eventapi.http.client import Api, Caller, http_scope, quiet_settings
+from tests.eventapi.http.client import Api, Caller, quiet_settings
 from tests.openapi import inlined
 
 LINK = '<https://api.example/changes>; rel="deprecation sunset"'
@@ -139,29 +137,6 @@ def test_every_answer_of_a_deprecated_version_has_the_fields_of_deprecation(
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in DEPRECATION} == DEPRECATION
     assert LINK in answer.headers.get_list("link")
-
-
-@pytest.mark.parametrize(
-    ("path", "is_announced"),
-    [("/below/api/v1/items", True), ("/below/items", True), ("/below/x", False)],
-)
-async def test_a_server_below_a_root_path_announces_the_deprecation(
-    path: str, is_announced: bool
-) -> None:
-    """With `uvicorn --root-path` the path has the prefix, too."""
-    sent: list[Any] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        start: Any = {"type": "http.response.start", "status": 200, "headers": []}
-        await send(start)
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    wrapped: Any = announced(app, [(b"sunset", b"soon")])
-    await wrapped(http_scope(path, root_path="/below"), None, send)
-
-    assert sent[0]["headers"] == ([(b"sunset", b"soon")] if is_announced else [])
 
 
 def test_refusals_and_writes_have_the_fields_of_deprecation(deprecating: Api) -> None:

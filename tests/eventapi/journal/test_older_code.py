@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from eventapi.commands.resources import Act, Delete, Restore, Share, Update
+from eventapi.commands.resources import Act, Delete, Restore, Update
+from eventapi.commands.sharing import Share
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.resources.registry import Registry
 from eventapi.testing.given import SOURCE, at, profile

@@ -279,3 +279,40 @@ def test_rows_and_shares_of_an_erased_user_vanish(world: World) -> None:
         one["id"] for one in items_of(api.request("GET", f"{V2}/posts?limit=1000"))
     }
     assert [one["username"] for one in bob.get(f"/plans/{others}/shares").json()] == [eve.name]
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "deleted"])
+@pytest.mark.parametrize("collection", [one.collection for one in KINDS.resources[1:]])
+def test_every_caller_gets_proofs_of_the_events_that_the_history_shows(
+    world: World, collection: str, is_live: bool
+) -> None:
+    row = world.row(collection, is_live=is_live)
+    history = Route(collection, "GET", "/{}/history", bodies=False)
+    entries = world.request("owner", history, row).json()
+    assert len(entries) == (1 if is_live else 2) + (2 if collection == "plans" else 0)
+    for who in CALLERS:
+        status = world.request(who, history, row).status_code
+        assert (status == 200) == history.reads(who), who
+        for entry in entries:
+            answer = world.call(who, "GET", f"/log/proof/{entry['position']}")
+            denied = 401 if who == "anonymous" else 404
+            assert answer.status_code == (200 if history.reads(who) else denied), who
+
+
+def test_proofs_end_with_the_right_to_read(world: World) -> None:
+    api, owner, reader = world.api, world.callers["owner"], world.api.user()
+    plan, ann = world.row("plans", is_live=True), api.user()
+    share = f"/plans/{plan}/shares/{reader.name}"
+    created = owner.get(f"/plans/{plan}/history").json()[0]["position"]
+    posted = int(ann.post("/posts", json=TEXT).headers["event-position"])
+    assert_problem(reader.get(f"/log/proof/{created}"), 404, "not-found")
+
+    assert owner.put(share, json={"can": "read"}).status_code == 200
+    assert reader.get(f"/log/proof/{created}").status_code == 200
+    assert owner.delete(share).status_code == 204
+    assert_problem(reader.get(f"/log/proof/{created}"), 404, "not-found")
+
+    assert world.call("anonymous", "GET", f"/log/proof/{posted}").status_code == 200
+    api.execute(EraseUser(ann.name, OPERATOR))
+    assert_problem(reader.get(f"/log/proof/{posted}"), 404, "not-found")
+    assert world.call("anonymous", "GET", f"/log/proof/{posted}").status_code == 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,106 @@ def test_a_share_that_changes_nothing_is_refused_as_any_other(api: ResourceApi) 
     assert_problem(eve.put(path, json={"can": "read"}), 404, "not-found")
     assert ann.delete(f"/plans/{number}").status_code == 204
     assert_problem(ann.put(path, json={"can": "read"}), 404, "not-found")
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "PUT": {"json": {"can": "write"}},
+    "DELETE": {},
+}
+
+
+@pytest.mark.parametrize("method", CHANGES)
+@pytest.mark.parametrize(
+    ("condition", "is_met"),
+    [
+        ({"if-match": "{tag}"}, True),
+        ({"if-match": "*"}, True),
+        ({"if-match": '{old}, "7", {tag}'}, True),
+        ({"if-none-match": "{old}"}, True),
+        ({"if-match": "{old}"}, False),
+        ({"if-match": '"none"'}, False),
+        ({"if-none-match": "{tag}"}, False),
+        ({"if-none-match": "*"}, False),
+    ],
+)
+def test_a_change_of_a_share_is_a_conditional_request(
+    api: ResourceApi, method: str, condition: dict[str, str], is_met: bool
+) -> None:
+    ann, bob = api.user(), api.user()
+    old = ann.post("/plans", json=TEXT)
+    path = f"/plans/{old.json()['id']}"
+    assert ann.put(f"{path}/shares/{bob.name}", json={"can": "read"}).status_code == 200
+    tags = {"old": old.headers["etag"], "tag": ann.get(path).headers["etag"]}
+    headers = {name: value.format(**tags) for name, value in condition.items()}
+    before = len(api.log_lines())
+
+    how = CHANGES[method] | {"headers": headers}
+    answer = ann.request(method, f"{path}/shares/{bob.name}", **how)
+
+    if is_met:
+        assert answer.is_success
+        assert ann.get(path).headers["etag"] == f'"{before + 1}"'
+    else:
+        assert_problem(answer, 412, "precondition-failed")
+        assert ann.get(f"{path}/shares").json() == [{"username": bob.name, "can": "read"}]
+    assert len(api.log_lines()) == before + is_met
+
+
+def test_a_share_that_changes_nothing_is_a_conditional_request(api: ResourceApi) -> None:
+    ann, bob = api.user(), api.user()
+    path = f"/plans/{plan_of(ann, read=bob)}"
+    share = f"{path}/shares/{bob.name}"
+    tag = ann.get(path).headers["etag"]
+
+    assert ann.put(share, json={"can": "read"}, headers={"if-match": tag}).status_code == 200
+    assert_problem(
+        ann.put(share, json={"can": "read"}, headers={"if-match": '"1"'}),
+        412,
+        "precondition-failed",
+    )
+
+
+@pytest.mark.parametrize("method", CHANGES)
+def test_the_condition_comes_after_every_other_refusal(api: ResourceApi, method: str) -> None:
+    ann, bob, eve = api.user(), api.user(), api.user()
+    share = f"/plans/{plan_of(ann, read=bob)}/shares"
+    how = CHANGES[method] | {"headers": {"if-match": '"1"'}}
+
+    assert_problem(eve.request(method, f"{share}/{bob.name}", **how), 404, "not-found")
+    assert_problem(bob.request(method, f"{share}/{bob.name}", **how), 403, "forbidden")
+    assert_problem(ann.request(method, f"{share}/unknown-user", **how), 404, "not-found")
+
+
+@pytest.mark.parametrize("method", CHANGES)
+def test_a_repeated_request_is_answered_whatever_its_condition_is_now(
+    api: ResourceApi, method: str
+) -> None:
+    ann, bob = api.user(), api.user()
+    path = f"/plans/{plan_of(ann, read=bob)}"
+    headers = {"if-match": ann.get(path).headers["etag"], "idempotency-key": method}
+    how = CHANGES[method] | {"headers": headers}
+
+    first, again = (ann.request(method, f"{path}/shares/{bob.name}", **how) for _ in range(2))
+
+    assert first.is_success
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["event-position"] == first.headers["event-position"]
+
+
+@pytest.mark.parametrize("method", CHANGES)
+def test_a_share_in_a_batch_has_the_version_of_its_condition(api: ResourceApi, method: str) -> None:
+    ann, bob = api.user(), api.user()
+    path = f"/plans/{plan_of(ann, read=bob)}"
+    request: dict[str, Any] = {"method": method, "path": f"{path}/shares/{bob.name}"}
+    request |= {"body": body} if (body := CHANGES[method].get("json")) else {}
+    version = ann.get(path).json()["version"]
+
+    refused = ann.post("/batch", json={"requests": [request | {"if_match": version - 1}]})
+    done = ann.post("/batch", json={"requests": [request | {"if_match": version}]})
+
+    problem = assert_problem(refused, 412, "precondition-failed")
+    assert problem["errors"][0]["pointer"] == "/requests/0"
+    assert done.status_code == 200
 
 
 def test_shares_count_for_the_quota_of_their_owner() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from eventapi.http.routes.batch import BATCH_BODIES
 from tests.eventapi.http.client import Caller, assert_problem, quiet_settings
@@ -18,6 +21,7 @@ from tests.eventapi.http.routes.test_batch import (
     batch,
     done,
     position,
+    refused,
     write,
 )
 
@@ -143,6 +147,127 @@ def test_a_restoration_in_a_batch_is_checked_like_any_other(ann: Caller) -> None
     outdated = [taken[0], {**taken[2], "if_match": one["version"]}]
     assert_problem(batch(ann, *outdated), 412, "precondition-failed")
     assert ann.get(path).json() == one
+
+
+# The first request that is refused
+
+
+@pytest.mark.parametrize("number", ["abc", "0", "-1", "01", "99999999999999999999", ""])
+def test_a_number_that_no_resource_has_is_refused_in_its_turn(ann: Caller, number: str) -> None:
+    bad = write("PATCH", f"/items/{number}", {"title": "x"})
+
+    faulty = batch(ann, write("POST", "/items", {"title": ""}), bad, write("POST", "/items"))
+    unknown = batch(ann, write("DELETE", "/items/999999"), bad)
+    alone = batch(ann, ITEM, bad)
+
+    assert refused(faulty) == (
+        422,
+        "validation-failed",
+        ["/requests/0", "/requests/0/body/title", "/requests/2", "/requests/2/body"],
+    )
+    assert refused(unknown) == (404, "not-found", ["/requests/0"])
+    assert refused(alone) == (404, "not-found", ["/requests/1"])
+
+
+def test_a_deletion_of_another_request_is_not_undone_twice(shop: ShopApi, ann: Caller) -> None:
+    """Two requests that restore one resource at once: the later one has no condition to fail."""
+    number = ann.create()
+    ann.delete(f"/items/{number}")
+    how: dict[str, Any] = {"token": ann.token}
+
+    answers = shop.request_all([("POST", f"{V2}/items/{number}/restore", how)] * 2)
+
+    first, second = sorted(answers, key=lambda answer: answer.status_code)
+    assert first.status_code == 200
+    problem = assert_problem(second, 422, "validation-failed")
+    assert problem["errors"] == [
+        {"pointer": "/as_of", "detail": "is required: the item is not deleted"}
+    ]
+
+
+Step = tuple[str, int]
+"""A verb, and the place of an item."""
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["patch", "delete", "undelete", "undelete if", "go back", "too far", "wrong", "bad"]
+        ),
+        st.integers(0, 1),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def requests_of(caller: Caller, steps: list[Step]) -> list[Request]:
+    """The requests of some steps with two items: a deleted one, and one that has changed."""
+    numbers = [caller.create(), caller.create()]
+    start = position(caller)
+    assert caller.delete(f"/items/{numbers[0]}").status_code == 204
+    assert caller.patch(f"/items/{numbers[1]}", json={"title": "new"}).status_code == 200
+    found: list[Request] = []
+    for verb, place in steps:
+        path = f"/items/{numbers[place]}"
+        requests: dict[str, Request] = {
+            "patch": write("PATCH", path, {"title": "patched"}),
+            "delete": write("DELETE", path),
+            "undelete": write("POST", f"{path}/restore"),
+            "undelete if": write("POST", f"{path}/restore", {}, if_match=1),
+            "go back": write("POST", f"{path}/restore", {"as_of": start}),
+            "too far": write("POST", f"{path}/restore", {"as_of": 10**9}),
+            "wrong": write("PATCH", path, {"title": "wrong"}, if_match=1),
+            "bad": write("PATCH", "/items/bad", {"title": "bad"}),
+        }
+        found.append(requests[verb])
+    return found
+
+
+def one_by_one(caller: Caller, requests: list[Request]) -> list[httpx.Response]:
+    """The answers to requests, up to the first one that is refused."""
+    answers: list[httpx.Response] = []
+    for request in requests:
+        how: dict[str, Any] = {"json": request["body"]} if "body" in request else {}
+        if "if_match" in request:
+            how["headers"] = {"if-match": f'"{request["if_match"]}"'}
+        answers.append(caller.request(request["method"], request["path"], **how))
+        if answers[-1].is_error:
+            break
+    return answers
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=STEPS)
+@example(steps=[("bad", 0), ("undelete", 1)])
+@example(steps=[("wrong", 1), ("undelete", 1)])
+@example(steps=[("undelete", 0), ("undelete", 0)])
+@example(steps=[("undelete", 0), ("undelete if", 0)])
+@example(steps=[("delete", 1), ("undelete", 1), ("undelete", 1)])
+@example(steps=[("patch", 0), ("too far", 1)])
+def test_a_batch_is_refused_as_its_requests_are_one_by_one(
+    shop: ShopApi, steps: list[Step]
+) -> None:
+    one, other = shop.caller(prefix=V2), shop.caller(prefix=V2)
+    answers = one_by_one(one, requests_of(one, steps))
+
+    answer = batch(other, *requests_of(other, steps))
+
+    last = answers[-1]
+    if last.is_error:
+        problem, pointer = last.json(), f"/requests/{len(answers) - 1}"
+        places = [f"{pointer}/body{fault['pointer']}" for fault in problem.get("errors", [])]
+        slug = problem["type"].removeprefix("/problems/")
+        assert refused(answer) == (last.status_code, slug, [pointer, *places])
+        assert [item["title"] for item in other.get("/items").json()["items"]] == ["new"]
+    else:
+        assert [response["status"] for response in done(answer)] == [
+            answer.status_code for answer in answers
+        ]
+        titles = [
+            [item["title"] for item in caller.get("/items").json()["items"]]
+            for caller in (one, other)
+        ]
+        assert titles[0] == titles[1]
 
 
 # The size of a batch

@@ -290,6 +290,26 @@ def test_another_verification_is_requested_with_and_without_a_token(ann: Caller)
     assert types(ann.api, before) == []
 
 
+def test_a_request_with_a_token_has_the_position_of_the_log(ann: Caller) -> None:
+    """Without one it would reveal whether an account has the address."""
+    email, before = f"{ann.name}@example.org", ann.api.log.position
+    path = "/api/v2/auth/email/verification"
+
+    written = ann.post("/auth/email/verification")
+    token = email_token(ann, email)
+    verified, again = verify(ann, token), verify(ann, token)
+    needless = ann.post("/auth/email/verification")
+    anonymous = ann.api.request("POST", path, json={"email": email})
+
+    positions = [
+        int(answer.headers["event-position"]) for answer in (written, verified, again, needless)
+    ]
+    assert positions[0] == before + 1
+    assert positions[1:] == [positions[1]] * 3
+    assert positions[1] == ann.api.log.position > positions[0]
+    assert "event-position" not in anonymous.headers
+
+
 def test_logins_need_a_verified_address_where_the_server_requires_it() -> None:
     with Api(quiet_settings(require_verified_email="on")) as api:
         api.register("ann")

@@ -178,8 +178,9 @@ def test_a_patch_changes_the_given_members_all_or_none(root: Caller) -> None:
     enabled = root.patch("/webhooks/1", json={"disabled": False, "description": "x"}).json()
     assert (enabled["disabled"], enabled["disabled_reason"]) == (False, None)
     version = root.get("/webhooks/1").json()["version"]
-    assert root.patch("/webhooks/1", json={}).status_code == 200
-    assert root.patch("/webhooks/1", json={"disabled": False}).status_code == 200
+    for body in ({}, {"disabled": False}):
+        needless = root.patch("/webhooks/1", json=body)
+        assert (needless.status_code, needless.headers["event-position"]) == (200, str(version))
     refused = root.patch("/webhooks/1", json={"url": "gopher://x", "disabled": True})
     assert_problem(refused, 422, "validation-failed")
     assert root.get("/webhooks/1").json()["version"] == version
