@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import click
+
+from eventapi.cli.failures import NegativeResult, ended_input_is
 from eventapi.cli.opening import opened_log, opened_vault, state_at, writing_journal
 from eventapi.cli.output import printable
 from eventapi.commands.users import EraseUser, named
 from eventapi.configuration.settings import Settings
 from events.errors import EventapiError
+from events.messages.commands import NO_ANSWER, NOT_ERASED
 
 
-async def erasure_prompt(settings: Settings, username: str) -> str:
-    """The question that names the user and the number of items; raises `NotFound`."""
+def confirm_erasure(settings: Settings, username: str) -> None:
+    """Ask whether to erase a user.
+
+    Raises `NegativeResult` for no, `Misuse` without an answer, and `NotFound`.
+    """
+    question = asyncio.run(_question(settings, username))
+    with ended_input_is(NO_ANSWER):
+        is_confirmed = click.confirm(question, err=True)
+    if not is_confirmed:
+        raise NegativeResult(NOT_ERASED.fill(name=printable(username)))
+
+
+async def _question(settings: Settings, username: str) -> str:
+    """The question that names the user and the number of items."""
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         state = await state_at(settings, log, vault)
     user = named(state, username)

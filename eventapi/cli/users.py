@@ -18,9 +18,9 @@ from eventapi.accounts.links import reset_path
 from eventapi.accounts.service import Operator, register
 from eventapi.bootstrap.storage import registry_of
 from eventapi.cli.account_export import export_account
-from eventapi.cli.erasure import erase_user, erasure_prompt, finish_erasures
+from eventapi.cli.erasure import confirm_erasure, erase_user, finish_erasures
 from eventapi.cli.export import check_output, open_output
-from eventapi.cli.failures import Failure, Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult, ended_input_is
 from eventapi.cli.opening import (
     opened_log,
     opened_vault,
@@ -55,6 +55,7 @@ from events.errors import ActionRefused, Invalid, MailNotRemoved
 from events.messages.commands import (
     ERASED_KEY_LEFT,
     ERASED_MAILS_LEFT,
+    NO_PASSWORD,
     NO_ROLE,
     NO_TERMINAL,
 )
@@ -169,9 +170,10 @@ def _typed_password() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", GetPassWarning)
         try:
-            password: str = click.prompt(
-                "Password", hide_input=True, confirmation_prompt=True, err=True
-            )
+            with ended_input_is(NO_PASSWORD):
+                password: str = click.prompt(
+                    "Password", hide_input=True, confirmation_prompt=True, err=True
+                )
         except GetPassWarning:
             raise Misuse(NO_TERMINAL) from None
     return password
@@ -340,8 +342,7 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
         click.echo("no key of an erased user is left")
         return
     if not yes:
-        prompt = asyncio.run(erasure_prompt(loaded().settings, username))
-        click.confirm(prompt, abort=True, err=True)
+        confirm_erasure(loaded().settings, username)
     pending, failure = asyncio.run(erase_user(loaded().settings, EraseUser(username, operator())))
     if pending:
         message = ERASED_MAILS_LEFT if isinstance(failure, MailNotRemoved) else ERASED_KEY_LEFT

@@ -360,6 +360,21 @@ RESOURCES_UNREADABLE: Final = Message(
 
 # users
 
+NO_ANSWER: Final = Message(
+    "the input ended before the question was answered",
+    _UNCHANGED,
+    "answer y, or give --yes, which asks nothing",
+)
+NOT_ERASED: Final = Message(
+    "{name} is not erased, because the answer was no",
+    _UNCHANGED,
+    "nothing; to erase the user, repeat the command and answer y",
+)
+NO_PASSWORD: Final = Message(
+    "the input ended before the password was typed",
+    _UNCHANGED,
+    "type the password twice, or pipe it in: `eventapi users create NAME EMAIL --password-stdin`",
+)
 NO_TERMINAL: Final = Message(
     "there is no terminal at which to type the password",
     _UNCHANGED,

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 
 from eventapi.commands.command import Command
@@ -143,11 +144,48 @@ def test_an_erased_user_is_gone_from_the_list(ann: Path) -> None:
     assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 1
 
 
-def test_erase_asks_for_confirmation(ann: Path) -> None:
-    assert invoke(ann, "users", "erase", "ann", typed="n\n").exit_code != 0
+@pytest.mark.parametrize("answer", ["n\n", "\n", "no\n", "what\nN\n"])
+def test_erase_asks_for_confirmation(ann: Path, answer: str) -> None:
+    result = invoke(ann, "users", "erase", "ann", typed=answer)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "ann is not erased, because the answer was no" in result.stderr
     assert len(list_users(ann)) == 1
     assert invoke(ann, "users", "erase", "ann", typed="y\n").exit_code == 0
     assert list_users(ann) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "option"),
+    [
+        (("erase", "ann"), "", "--yes"),
+        (("erase", "ann"), "maybe", "--yes"),
+        (("create", "bob", "bob@example.org"), "", "--password-stdin"),
+        (("create", "bob", "bob@example.org"), f"{GOOD}\n", "--password-stdin"),
+    ],
+)
+def test_an_input_that_ends_at_a_question_is_misuse(
+    ann: Path, arguments: tuple[str, ...], typed: str, option: str
+) -> None:
+    before = log_of(ann)
+    result = invoke(ann, "users", *arguments, typed=typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "\neventapi: the input ended before" in result.stderr
+    assert option in result.stderr
+    assert log_of(ann) == before
+
+
+def test_an_interrupt_at_a_question_ends_the_command_as_a_shell_expects(
+    ann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> bool:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    monkeypatch.setattr(click, "confirm", interrupt)
+    assert invoke(ann, "users", "erase", "ann").exit_code == 130
+    assert len(list_users(ann)) == 1
 
 
 @pytest.mark.parametrize(
