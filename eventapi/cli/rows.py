@@ -26,6 +26,7 @@ from eventapi.http.decoding import decode_json
 from eventapi.http.problems import ProblemError
 from eventapi.http.schemas.resources import Shape
 from eventapi.values.explanations import CHECK
+from eventapi.values.texts import JSON_NUMBER
 from eventapi.values.times import record_time, record_time_fault
 from events.errors import Invalid
 
@@ -35,7 +36,6 @@ SUFFIXES: Final[Mapping[str, Format]] = {".ndjson": "ndjson", ".jsonl": "ndjson"
 
 _BOM: Final = b"\xef\xbb\xbf"
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_CELL_CHARACTERS: Final = 1_000_000
 
 
@@ -216,7 +216,7 @@ class _Cell:
             return text == "true"
         if int in kinds and _INTEGER.fullmatch(text):
             return int(text)
-        if float in kinds and _NUMBER.fullmatch(text) and isfinite(float(text)):
+        if float in kinds and JSON_NUMBER.fullmatch(text) and isfinite(float(text)):
             return float(text)
         is_quoted = self._has_text and text.startswith('"') and text.endswith('"')
         if is_quoted or (dict in kinds and text.startswith(("[", "{"))):

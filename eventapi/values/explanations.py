@@ -48,7 +48,7 @@ NOUNS: Final = {
     "date": "a date such as 2026-01-31",
     "datetime": "a time such as 2026-01-31T12:00:00Z",
     "uuid": "a UUID",
-    "decimal": "a decimal number as a string",
+    "decimal": 'a decimal number as a string such as "1.50"',
 }
 _CODES: Final = {"object": "model_attributes_type", "array": "list_type"}
 _UNITS: Final = {"str": "character", "array": "element", "object": "member", "bytes": "byte"}
@@ -114,7 +114,8 @@ def _words(  # noqa: PLR0911 - one a message
         return "value_error", "is a number that is too large"
     if invalid := _INVALID.match(message):
         kind = invalid[1].lower()
-        return f"{kind}_parsing", f"must be {NOUNS[kind]}"
+        noun = "a decimal number such as 1.50" if is_text and kind == "decimal" else NOUNS[kind]
+        return f"{kind}_parsing", f"must be {noun}"
     if message.startswith("Invalid enum value"):
         values = [str(value) for info in infos for one in _infos(info) for value in _values(one)]
         return "literal_error", f"must be {_choice(values)}"

@@ -289,10 +289,11 @@ class Rules:
             for fault in faults_of(given, self._kind)
             if fault.kind != "missing" or fault.pointer.count("/") > 1
         ]
+        with_fault = {fault.pointer.split("/")[1] for fault in found}
         return found + [
             Fault(f"/{name}", detail)
             for name, value in values.items()
-            if (detail := _unstorable(value)) is not None
+            if name not in with_fault and (detail := _unstorable(value)) is not None
         ]
 
 

@@ -139,6 +139,16 @@ def test_every_fault_of_a_file_is_named_by_line_and_field(data: Path) -> None:
     assert events(data) == 2
 
 
+@pytest.mark.parametrize("price", ["1_000", " 5", "\u0663", "+5", ".5", "5.", "NaN"])
+def test_a_decimal_number_in_a_file_has_the_form_of_a_json_number(data: Path, price: str) -> None:
+    file = data.parent / "lines.csv"
+    file.write_text(f"invoice,text,price\n1,a,{price}\n1,b,-0.50\n", newline="")
+    result = run(data, "import", str(file), "--resource", "lines", "--owner", "ann")
+    assert faults_of(result) == [
+        'line 2: price: must be a decimal number as a string such as "1.50"'
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "faults"),
     [

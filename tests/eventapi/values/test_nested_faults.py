@@ -12,7 +12,9 @@ import pytest
 from msgspec import Meta
 
 from eventapi.values.explanations import RULE
+from eventapi.values.rules import Rules
 from eventapi.values.validation import faults_in_json, faults_of
+from events.errors import Invalid
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,12 +66,51 @@ class Moments(msgspec.Struct):
         ("day", "must be a date such as 2026-01-31"),
         ("moment", "must be a time such as 2026-01-31T12:00:00Z"),
         ("key", "must be a UUID"),
-        ("price", "must be a decimal number as a string"),
+        ("price", 'must be a decimal number as a string such as "1.50"'),
     ],
 )
 def test_a_text_of_another_form_gets_a_fault_that_names_the_form(name: str, detail: str) -> None:
     (fault,) = faults_of({name: "another form"}, Moments)
     assert (fault.pointer, fault.detail) == (f"/{name}", detail)
+
+
+NUMBERS = ("0", "-0", "-0.50", "1E+2", "1e-7", "12345678901234567890.10", "0.0")
+NO_NUMBERS = (
+    *("1_000", " 5", "5 ", "5\n", "\u0663", "\uff11", "1\u00a0", "+5", ".5", "5.", "01", "-", ""),
+    *("NaN", "sNaN", "-NaN", "Infinity", "-inf", "1e", "0x5", "1,5"),
+)
+
+
+@pytest.mark.parametrize("hint", [Decimal, Decimal | None, list[Decimal], dict[str, Decimal]])
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_a_decimal_number_has_the_form_of_a_json_number(text: str, hint: Any) -> None:
+    kind = msgspec.defstruct("Kind", [("price", hint)])
+    value = {list[Decimal]: [text], dict[str, Decimal]: {"a": text}}.get(hint, text)
+    pointer = {list[Decimal]: "/price/0", dict[str, Decimal]: "/price/a"}.get(hint, "/price")
+    for found in (
+        faults_of({"price": value}, kind),
+        faults_in_json(msgspec.json.encode({"price": value}), kind),
+    ):
+        assert [(fault.pointer, fault.detail) for fault in found] == [
+            (pointer, 'must be a decimal number as a string such as "1.50"')
+        ]
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_every_form_of_a_json_number_is_a_decimal_number(text: str) -> None:
+    kind = msgspec.defstruct("Kind", [("price", list[Decimal])])
+    assert faults_of({"price": [text]}, kind) == []
+    assert faults_in_json(msgspec.json.encode({"price": [text]}), kind) == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_decimal_number_that_an_action_returns_gets_one_fault_if_it_is_not_finite(
+    number: str,
+) -> None:
+    rules = Rules(msgspec.defstruct("Kind", [("price", Decimal)]))
+    with pytest.raises(Invalid) as caught:
+        rules.check(price=Decimal(number))
+    assert [fault.pointer for fault in caught.value.faults] == ["/price"]
 
 
 class Priced(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,10 +130,10 @@ class Priced(msgspec.Struct, forbid_unknown_fields=True):
         (
             {"prices": ["x", "1", 2], "by_name": {"~/b": 1.5, "long": "2"}, "price": 5},
             {
-                "/price": "must be a decimal number as a string, not a number",
-                "/prices/0": "must be a decimal number as a string",
-                "/prices/2": "must be a decimal number as a string, not a number",
-                "/by_name/~0~1b": "must be a decimal number as a string, not a number",
+                "/price": 'must be a decimal number as a string such as "1.50", not a number',
+                "/prices/0": 'must be a decimal number as a string such as "1.50"',
+                "/prices/2": 'must be a decimal number as a string such as "1.50", not a number',
+                "/by_name/~0~1b": 'must be a decimal number as a string such as "1.50", not a number',
                 "/by_name/long": "has a name that must have at most 3 characters",
             },
         ),
