@@ -68,6 +68,12 @@ OPEN_WITH_JSON: Final = Message(
     _UNCHANGED,
     "`eventapi log show --open` or `eventapi log show --json`",
 )
+NO_SUCH_TYPE: Final = Message(
+    "--type: no event of this log has the type {type}, and no resource declares it",
+    _UNCHANGED,
+    "name one of {types}, or the modules whose resources declare it: --resources or "
+    "EVENTAPI_RESOURCES",
+)
 LINE_UNREADABLE: Final = Message(
     "the event at position {position} cannot be read: {reason}",
     "The log was only read. Events before this one are shown.",
