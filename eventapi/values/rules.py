@@ -277,24 +277,27 @@ class Rules:
         holds = self._holds
         for name, value in values.items():
             if value is not UNSET and not holds[name](value):
-                raise Invalid(*self.faults(values))
+                # A refusal always has a fault, also if msgspec finds none.
+                raise Invalid(*self.faults(values) or [Fault(f"/{name}", "is not possible")])
 
     def faults(self, values: Mapping[str, object]) -> list[Fault]:
         """Every fault of these values, in the words of a refused request."""
         given = msgspec.to_builtins(
             {name: value for name, value in values.items() if value is not UNSET}
         )
+        unstorable = [
+            Fault(f"/{name}", detail)
+            for name, value in values.items()
+            if (detail := _unstorable(value)) is not None
+        ]
+        places = {fault.pointer for fault in unstorable}
         found = [
             fault
             for fault in faults_of(given, self._kind)
-            if fault.kind != "missing" or fault.pointer.count("/") > 1
+            if (fault.kind != "missing" or fault.pointer.count("/") > 1)
+            and fault.pointer not in places
         ]
-        with_fault = {fault.pointer.split("/")[1] for fault in found}
-        return found + [
-            Fault(f"/{name}", detail)
-            for name, value in values.items()
-            if name not in with_fault and (detail := _unstorable(value)) is not None
-        ]
+        return found + unstorable
 
 
 Holds = Callable[[Any], bool]

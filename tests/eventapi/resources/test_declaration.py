@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta
 from eventapi.resources import Access, Clear, Global, action
 from eventapi.resources.declared import declare
 from eventapi.resources.items import Item
-from events.errors import ConfigurationError
+from events.errors import ConfigurationError, Invalid
 from events.vocabulary.resources import Unique
 from tests.eventapi.resources import typed_application
 from tests.eventapi.resources.declaring import declared, resource_class
@@ -154,6 +154,39 @@ async def waiting(self: Any) -> Any:
     """Wait."""
     return self
 
+
+@action
+def of_nothing() -> Any:
+    """Get nothing, not even the value."""
+
+
+@action
+def by_name(*, self: Any) -> Any:
+    """Get the value by name."""
+    return self
+
+
+@action
+def with_wrong_default(self: Any, *, cents: int = "none") -> Any:  # type: ignore[assignment]
+    """Have a default of another type."""
+    return self
+
+
+@action
+def with_shared_default(self: Any, *, tags: list[str] = ["x"]) -> Any:  # noqa: B006
+    """Have a default that a call could change."""
+    return self
+
+
+class Impossible(msgspec.Struct):
+    """A Struct without a possible value."""
+
+    size: Annotated[int, Meta(gt=4, lt=5)]
+
+
+NO_METHOD = (
+    "pay: it must be a method that gets `self`; write `def pay(self, ...)`, without a decorator"
+)
 
 REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no field": ({}, {}, "it has no field; add one, such as `name: str`"),
@@ -314,8 +347,115 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"pay": with_bytes},
         "pay: text: the type bytes is not supported; use bool, int, ",
     ),
+    "action without self": ({"a": str}, {"pay": of_nothing}, NO_METHOD),
+    "action whose self has a name": ({"a": str}, {"pay": by_name}, NO_METHOD),
+    "static action": ({"a": str}, {"pay": staticmethod(act)}, NO_METHOD),
+    "action of a static method": ({"a": str}, {"pay": action(staticmethod(post_init))}, NO_METHOD),
+    "action of the class": ({"a": str}, {"pay": classmethod(act)}, NO_METHOD),
+    "action as a property": ({"a": str}, {"pay": property(act)}, NO_METHOD),
+    "wrong default of a parameter": (
+        {"a": str},
+        {"pay": with_wrong_default},
+        "pay: cents: the default must be a whole number, not a string; change the default or ",
+    ),
+    "shared default of a parameter": (
+        {"a": str},
+        {"pay": with_shared_default},
+        "pay: tags: all calls would share the default ['x']; use None as the default",
+    ),
+    "shared default": (
+        {"a": (list[str], ["x"])},
+        {},
+        "a: all would share the default ['x']; write msgspec.field(default_factory=lambda: ['x'])",
+    ),
+    "default that is not JSON": (
+        {"a": (str, object())},
+        {},
+        "a: the default is no value of JSON; change the default or the type",
+    ),
+    "shareable text": (
+        {"a": str},
+        {"shareable": "no"},
+        "shareable = 'no' is not possible; write shareable = True or False",
+    ),
+    "collection of another type": ({"a": str}, {"collection": 5}, "collection = 5 is not possi"),
+    "unique of another type": (
+        {"a": str},
+        {"unique": None},
+        'unique = None is not possible; write unique = ("a",), or leave it out',
+    ),
+    "unique as one key": (
+        {"a": str},
+        {"unique": Global("a")},
+        'unique is one key; write unique = (Global("a"),)',
+    ),
+    "unique field twice": (
+        {"a": str},
+        {"unique": (("a", "a"),)},
+        "unique names 'a' twice in ('a', 'a'); name it once",
+    ),
+    "unique of a list of names": ({"a": str}, {"unique": ((["a"],),)}, "unique names ['a'], whic"),
+    "access of a number": (
+        {"a": str},
+        {"access": Access(read=5)},  # type: ignore[arg-type]
+        'access: read = "5" is not possible; use "owner" or a role',
+    ),
+    "least above most": (
+        {"a": Annotated[int, Meta(ge=10, le=5)]},
+        {},
+        "a: no value can have at least 10 and at most 5; change Meta",
+    ),
+    "least above 64 bits": ({"a": Annotated[int, Meta(gt=2**63 - 1)]}, {}, "a: "),
+    "no number between": ({"a": Impossible}, {}, "a: size: no value can have at least 5 and at mo"),
+    "no fraction between": (
+        {"a": Annotated[float, Meta(gt=1, lt=1)] | None},
+        {},
+        "a: no value can have ",
+    ),
+    "shortest above longest": (
+        {"a": list[Annotated[str, Meta(min_length=6_000)]]},
+        {},
+        "a: no value can have a length of at least 6000 and at most 5000; change Meta",
+    ),
+    "most elements below least": (
+        {"a": dict[str, Annotated[list[int], Meta(min_length=2, max_length=1)]]},
+        {},
+        "a: no value can have a length of at least 2 and at most 1; change Meta",
+    ),
+    "true as a Literal": (
+        {"a": Literal[True]},
+        {},
+        "a: True in a Literal is not possible; use bool",
+    ),
+    "false among Literals": ({"a": list[Literal["x", False]]}, {}, "a: False in a Literal is not "),
+    "long Literal": ({"a": Literal[2**63]}, {}, "a: 9223372036854775808 in a Literal has more th"),
     "action that waits": ({"a": str}, {"pay": waiting}, "pay: an action cannot wait; remove `as"),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Literal["a", 1, None], ["a", 1, None]),  # noqa: PYI061 - another type for msgspec
+        (Literal["a"] | None, ["a", None]),
+        (Literal[None], [None]),  # noqa: PYI061
+        (Literal[0, 1], [0, 1]),
+        (Annotated[int, Meta(gt=4, lt=6)], [5]),
+        (Annotated[float, Meta(gt=1, lt=1.5)], [1.25]),
+        (Annotated[str, Meta(min_length=6_000, max_length=6_000)], ["a" * 6_000]),
+    ],
+)
+def test_literals_and_tight_limits_have_the_values_that_they_allow(
+    kind: Any, values: Sequence[Any]
+) -> None:
+    rules = declared("Invoice", {"a": kind}).rules
+    for value in values:
+        rules.check(a=value)
+    for value in (True, 1.0, 2, "b", ""):
+        with pytest.raises(Invalid) as caught:
+            rules.check(a=value)
+        assert [fault.pointer for fault in caught.value.faults] == ["/a"]
+        assert all(fault.detail for fault in caught.value.faults)
 
 
 @pytest.mark.parametrize("case", REFUSED)
