@@ -196,7 +196,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     )
 
 
-def _check_names(kind: str, collection: str) -> None:
+def _check_names(kind: str, collection: object) -> None:
     if not _NAME.search(kind) or kind in RESERVED_KINDS:
         raise types.TypeFault(f"{kind!r} cannot be the name of a kind; rename the class")
     if (
@@ -254,17 +254,18 @@ def _with_checked_default(field: Field, hint: Any) -> Field:
 def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
     by_name = {field.name: field for field in fields}
     found = []
-    if isinstance(cls.unique, str):  # type: ignore[unreachable]  # a frequent mistake
-        raise types.TypeFault(f'unique is a text; write unique = ("{cls.unique}",)')
-    if isinstance(cls.unique, Global):
-        names = ", ".join(f'"{name}"' for name in cls.unique)
-        raise types.TypeFault(f"unique is one key; write unique = (Global({names}),)")
-    if not isinstance(cls.unique, tuple | list):
+    unique: Any = cls.unique
+    if isinstance(unique, str):
+        raise types.TypeFault(f'unique is a text; write unique = ("{unique}",)')
+    if isinstance(unique, Global):
+        listed = ", ".join(f'"{name}"' for name in unique)
+        raise types.TypeFault(f"unique is one key; write unique = (Global({listed}),)")
+    if not isinstance(unique, tuple | list):
         raise types.TypeFault(
-            f'unique = {cls.unique!r} is not possible; write unique = ("{fields[0].name}",), or '
-            "leave it out"
+            f'unique = {unique!r} is not possible; write unique = ("{fields[0].name}",), or leave '
+            "it out"
         )
-    for key in cls.unique:
+    for key in unique:
         names = (key,) if isinstance(key, str) else key
         if not names or not isinstance(names, tuple):
             raise types.TypeFault(f"unique has {key!r}; name a field, or a tuple of fields")
@@ -298,7 +299,8 @@ def _check_size(declaration: SchemaDeclared) -> None:
 def _check_access(access: Access) -> None:
     if not isinstance(access, Access):
         raise types.TypeFault('access is not an Access; write access = Access(read="users")')
-    for name, who in (("read", access.read), ("write", access.write)):
+    named: list[tuple[str, Any]] = [("read", access.read), ("write", access.write)]
+    for name, who in named:
         if (
             not isinstance(who, str)
             or not _ROLE.fullmatch(who)

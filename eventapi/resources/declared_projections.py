@@ -64,7 +64,7 @@ def declare_projection(cls: type[Projection]) -> DeclaredProjection:
 
 
 def _declared(cls: type[Projection]) -> DeclaredProjection:
-    name = cls.name or kind_of(cls)
+    name: Any = cls.name or kind_of(cls)
     if not isinstance(name, str) or not is_name(name):
         raise types.TypeFault(
             f"name = {name!r} is not possible; use lower-case letters, digits and _"

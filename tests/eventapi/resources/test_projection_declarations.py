@@ -103,7 +103,7 @@ def with_default(
         ({"query": untyped}, "query: month must be a keyword parameter with a type"),
         ({"query": without_caller}, "query: it must be a method that gets `self, caller`; write"),
         ({"query": staticmethod(with_as_of)}, "query: it must be a method that gets `self, calle"),
-        ({"query": property(waiting)}, "query: it must be a method that gets `self, caller`"),
+        ({"query": property(repr)}, "query: it must be a method that gets `self, caller`"),
         ({"apply": alone}, "apply: it must be a method that gets `self, event`; write `def apply"),
         ({"apply": 5}, "apply: it must be a method that gets `self, event`"),
         ({"query": with_default}, "query: month: the default must be a whole number, not a string"),
