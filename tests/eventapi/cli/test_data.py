@@ -177,6 +177,54 @@ def test_values_that_must_be_unique_are_checked_in_the_file_and_in_the_log(data:
     assert events(data) == before
 
 
+def test_faults_of_shape_do_not_hide_values_that_are_not_unique(data: Path) -> None:
+    import_text(data, "a.csv", CSV)
+    before = events(data)
+    text = "number,cents\nB1,1\nA1,1\nB2,x\nB1,1\nb3,1\n"
+    expected = [
+        "line 3: number: is taken by another resource",
+        "line 4: cents: must be a whole number, not a string",
+        "line 5: number: is taken by another resource",
+        "line 6: number: must have another form",
+    ]
+    assert faults_of(import_text(data, "b.csv", text)) == expected
+    assert faults_of(import_text(data, "b.csv", text, "--dry-run")) == expected
+    assert events(data) == before
+
+
+def test_faults_of_shape_are_listed_without_a_log_and_without_an_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    result = import_text(folder, "b.csv", "number,cents\nB2,x\n")
+    assert faults_of(result) == ["line 2: cents: must be a whole number, not a string"]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "fault"),
+    [
+        ({"id": 2**52 + 1}, "id: must be at most 4503599627370496"),
+        ({"id": 2**53 - 1}, "id: must be at most 4503599627370496"),
+        ({"id": -5}, "id: must be at least 1"),
+        ({"version": -5}, "version: must be at least 1"),
+        ({"version": 0}, "version: must be at least 1"),
+        ({"updated_at": "rubbish"}, "updated_at: must be an RFC 3339 time"),
+        ({"created_at": "2026-01-02"}, "created_at: must be an RFC 3339 time"),
+        ({"created_at": "9999-12-31T23:59:59Z"}, "created_at: must not be in the future"),
+        ({"created_at": "2999-01-01T00:00:00+01:00"}, "created_at: must not be in the future"),
+    ],
+)
+def test_members_of_an_export_are_checked(data: Path, members: dict[str, Any], fault: str) -> None:
+    row = {"number": "A1", "cents": 5, **members}
+    assert faults_of(import_text(data, "a.ndjson", json.dumps(row))) == [f"line 1: {fault}"]
+
+
+def test_the_greatest_number_leaves_room_for_more(data: Path) -> None:
+    rows = [{"number": "A1", "cents": 5, "id": 2**52}, {"number": "A2", "cents": 6}]
+    assert import_text(data, "a.ndjson", "\n".join(map(json.dumps, rows))).exit_code == 0
+    assert [one["id"] for one in exported(data)] == [2**52, 2**52 + 1]
+
+
 def test_quotas_do_not_bind_an_operator(data: Path) -> None:
     file = data.parent / "a.csv"
     file.write_text(CSV)
@@ -191,7 +239,7 @@ def test_a_group_with_a_line_that_is_too_long_is_refused_by_its_line(data: Path)
     file.write_text("\n".join(map(json.dumps, rows)))
     result = run(data, "import", str(file), "--resource", "lines", "--owner", "ann")
     (fault,) = faults_of(result)
-    assert fault.startswith("line 2: it cannot be written down")
+    assert fault.startswith("line 2: others: it cannot be written down")
     assert events(data) == 2
 
 
