@@ -12,7 +12,7 @@ from eventapi.cli.output import printable
 from eventapi.commands.users import EraseUser, named
 from eventapi.configuration.settings import Settings
 from events.errors import EventapiError
-from events.messages.commands import NO_ANSWER, NOT_ERASED
+from events.messages.accounts import NO_ANSWER, NOT_ERASED
 
 
 def confirm_erasure(settings: Settings, username: str) -> None:

@@ -68,7 +68,7 @@ class StartFailure(Failure):
 
 @contextmanager
 def ended_input_is(message: Message) -> Iterator[None]:
-    """Raise `Misuse` if the input ends at a question; Ctrl-C still interrupts the command."""
+    """Raise `Misuse` if the input ends at a question; Ctrl-C still interrupts."""
     try:
         yield
     except click.Abort as error:

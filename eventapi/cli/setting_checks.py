@@ -23,7 +23,7 @@ def check_values(settings: Settings) -> None:
 
 
 def check_resources(settings: Settings) -> None:
-    """Raise `Misuse` for modules that cannot be imported, and for a bad declaration in them."""
+    """Raise `Misuse` for modules that cannot be imported, or that declare badly."""
     if not settings.resources:
         return
     from eventapi.bootstrap.storage import registry_of  # noqa: PLC0415 - as above

@@ -52,7 +52,7 @@ from eventapi.security.signed_texts import SignedTexts
 from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
 from events.errors import ActionRefused, Invalid, MailNotRemoved
-from events.messages.commands import (
+from events.messages.accounts import (
     ERASED_KEY_LEFT,
     ERASED_MAILS_LEFT,
     NO_PASSWORD,

@@ -62,7 +62,7 @@ UniqueFields = str | tuple[str, ...]
 
 
 def is_shared_default(default: Any) -> bool:
-    """Whether msgspec refuses a default, because a change of one value would change all."""
+    """Whether msgspec refuses a default, because all values would share it."""
     try:
         msgspec.defstruct("One", [("value", Any, default)])
     except TypeError:

@@ -193,7 +193,7 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
 
 
 def _check_literal(values: Sequence[Any]) -> None:
-    """Raise `TypeFault` for a value that msgspec does not decode, or confuses with another."""
+    """Raise `TypeFault` for a value that no JSON value is decoded to."""
     for value in values:
         if isinstance(value, bool):
             raise TypeFault(f"{value} in a Literal is not possible; use bool")

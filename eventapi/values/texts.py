@@ -38,9 +38,9 @@ def value_of_text(text: str, type: Any) -> Any:  # noqa: A002 - as in `msgspec.c
 
 
 def check_decimal(value: Any, text: str) -> None:
-    """Raise `msgspec.ValidationError` for a decimal number whose text is no number in JSON.
+    """Check that the text of a decimal number is a number in JSON.
 
-    msgspec calls Python's `Decimal`, which also reads ``1_000``, spaces, ``NaN`` and all digits of
+    Raises `msgspec.ValidationError`. msgspec calls Python's `Decimal`, which also reads ``1_000``, spaces, ``NaN`` and all digits of
     Unicode.
     """
     if isinstance(value, Decimal) and not JSON_NUMBER.fullmatch(text):

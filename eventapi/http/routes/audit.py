@@ -264,7 +264,7 @@ async def _live(request: ApiRequest, after: int, wanted: EventFilter) -> Respons
 
 
 def _check_filter(query: EventsQuery, state: State) -> None:
-    """Raise `Invalid` for a type, a subject or an actor that no event of the log can have."""
+    """Raise `Invalid` for a filter that no event of the log can pass."""
     faults = []
     if query.type is not UNSET and not _is_type(query.type, state):
         types = ", ".join(sorted(state.vocabulary.types))
@@ -279,7 +279,7 @@ def _check_filter(query: EventsQuery, state: State) -> None:
 
 
 def _is_type(name: str, state: State) -> bool:
-    """Whether events of the log can have a type, also one of a kind that is not declared here."""
+    """Whether events can have a type; their kind may be declared by the log alone."""
     kind = name.partition(".")[0]
     is_foreign = kind in state.resources.schemas and kind not in state.vocabulary.kinds
     return is_foreign or name in state.vocabulary.types
