@@ -67,6 +67,16 @@ def _subject_fits(event: Event, kind: str, subject: str) -> bool:
     return True
 
 
+def can_be_subject(text: str) -> bool:
+    """Whether events of any kind have subjects of this form."""
+    return any(pattern.fullmatch(text) for pattern in (*_SUBJECTS.values(), _RESOURCE))
+
+
+def can_be_actor(text: str) -> bool:
+    """Whether actors of events have this form."""
+    return _ACTOR.fullmatch(text) is not None
+
+
 def check_well_formed(raw: bytes, line: Any, kind: str) -> None:
     """Raise `ValueError` if a line is not well formed.
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from eventapi.cli import failures
 from events.errors import EventapiError
-from events.messages import archives, commands, errors, server_log
+from events.messages import accounts, archives, commands, errors, server_log
 from events.messages.message import Message
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -73,6 +73,7 @@ def render() -> str:
                 [
                     *((f"`{ending.__name__}`", ending.advice) for ending in endings),
                     *_named(commands, leave_out={ending.advice for ending in endings}),
+                    *_named(accounts),
                 ]
             ),
             "## Archives of the log\n",

@@ -6,6 +6,7 @@ import click
 
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, print_table
+from eventapi.cli.setting_checks import check_resources, check_values
 from eventapi.configuration.setting import PREFIX
 from eventapi.configuration.settings import setting_descriptions
 
@@ -14,10 +15,14 @@ from eventapi.configuration.settings import setting_descriptions
 @json_option
 @settings_options
 def config(as_json: bool) -> None:
-    """Show every setting with its value, origin and meaning; secrets are masked."""
+    """Show every setting with its value, origin and meaning; secrets are masked.
+
+    Exit code 2 if a server could not start with these values.
+    """
+    found = loaded()
     rows = [
         (variable, value, origin, setting_descriptions()[variable.removeprefix(PREFIX)])
-        for variable, value, origin in loaded().masked_rows()
+        for variable, value, origin in found.masked_rows()
     ]
     if as_json:
         values = {
@@ -37,3 +42,5 @@ def config(as_json: bool) -> None:
             ["setting", "value", "origin", "meaning"],
             [(*row, setting.meaning.replace("`", "")) for *row, setting in rows],
         )
+    check_values(found.settings)
+    check_resources(found.settings)

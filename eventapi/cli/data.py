@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -23,7 +24,7 @@ from eventapi.cli.opening import (
 )
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
-from eventapi.cli.rows import SUFFIXES, Format, Row, RowFault, Rows
+from eventapi.cli.rows import SUFFIXES, Format, Row, RowFault, Rows, row_fault
 from eventapi.cli.times import AT
 from eventapi.commands.resources import Import
 from eventapi.configuration.settings import Settings
@@ -31,7 +32,7 @@ from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import VERSIONS
 from eventapi.journal.batch import Batch, CommandResult, PendingWrite
 from eventapi.journal.origin import NO_ORIGIN
-from events.errors import Invalid, NotFound, Refusal, UnknownKind
+from events.errors import EventapiError, Invalid, NotFound, Refusal, UnknownKind
 from events.record import entity_number
 from events.sealing import Keyring
 from projections.replay import replay
@@ -98,7 +99,8 @@ def import_data(  # noqa: PLR0917 - click calls it with names
     try:
         rows, faults = Rows(shape).read(file, form)
         if faults:
-            raise DataRefused(faults)
+            faults += _faults_in_log(settings, shape, owner, rows)
+            raise DataRefused(sorted(faults, key=attrgetter("line")))
         imported = asyncio.run(_import_rows(settings, shape, owner, rows, dry_run=dry_run))
     except DataRefused as refused:
         _report_faults(refused.faults, as_json)
@@ -141,6 +143,19 @@ def _report_faults(faults: Sequence[RowFault], as_json: bool) -> None:
         click.echo(printable(str(fault)), err=True)
     if len(faults) > _LISTED_FAULTS:
         click.echo(f"and {len(faults) - _LISTED_FAULTS:,} more", err=True)
+
+
+def _faults_in_log(
+    settings: Settings, shape: Shape, owner: str, rows: Sequence[Row]
+) -> Sequence[RowFault]:
+    """The faults of valid rows beside each other and beside the resources in the log."""
+    try:
+        asyncio.run(_import_rows(settings, shape, owner, rows, dry_run=True))
+    except DataRefused as refused:
+        return refused.faults
+    except EventapiError:
+        pass  # No log, or no owner, yet. The next import says so, after the faults are mended.
+    return ()
 
 
 async def _import_rows(
@@ -189,7 +204,11 @@ def _decided(
     faults: list[RowFault] = []
     for row, (_, answer) in zip(rows, batch.answers, strict=True):
         if isinstance(answer, Invalid):
-            faults += [RowFault(row.line, one.pointer[1:], one.detail) for one in answer.faults]
+            # A fault of the row as a whole is that its event is too long.
+            faults += [
+                row_fault(row.line, one.pointer or f"/{_longest(row)}", one.detail)
+                for one in answer.faults
+            ]
         elif isinstance(answer, Refusal):
             faults.append(RowFault(row.line, "", str(answer)))
         elif isinstance(answer, Exception):
@@ -199,6 +218,11 @@ def _decided(
     if faults:
         raise DataRefused(faults)
     return results
+
+
+def _longest(row: Row) -> str:
+    """The field whose value takes most bytes."""
+    return max(row.values, key=lambda name: len(msgspec.json.encode(row.values[name])))
 
 
 def _summary(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 import click
@@ -62,6 +64,19 @@ class StartFailure(Failure):
             click.echo(f"eventapi: {self.message.replace(' Next: ', chr(10) + 'Next: ')}", err=True)
         else:
             super().show()
+
+
+@contextmanager
+def ended_input_is(message: Message) -> Iterator[None]:
+    """Raise `Misuse` if the input ends at a question; Ctrl-C still interrupts."""
+    try:
+        yield
+    except click.Abort as error:
+        # Click raises the same error for both.
+        if isinstance(error.__context__, EOFError):
+            click.echo(err=True)  # The question has no newline.
+            raise Misuse(message) from None
+        raise
 
 
 def reason_of(error: Exception) -> str:

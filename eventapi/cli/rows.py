@@ -22,11 +22,14 @@ from typing import Annotated, Any, BinaryIO, Final, Literal, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, inspect
 
+from eventapi.cli.db_json import MAX_ID
 from eventapi.http.decoding import decode_json
 from eventapi.http.problems import ProblemError
 from eventapi.http.schemas.resources import Shape
+from eventapi.journal.clock import system_now
 from eventapi.values.explanations import CHECK
-from eventapi.values.times import record_time, record_time_fault
+from eventapi.values.texts import JSON_NUMBER
+from eventapi.values.times import SKEW_SECONDS, later, record_time, record_time_fault
 from events.errors import Invalid
 
 Format = Literal["ndjson", "csv"]
@@ -35,7 +38,6 @@ SUFFIXES: Final[Mapping[str, Format]] = {".ndjson": "ndjson", ".jsonl": "ndjson"
 
 _BOM: Final = b"\xef\xbb\xbf"
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_CELL_CHARACTERS: Final = 1_000_000
 
 
@@ -60,12 +62,20 @@ class RowFault(msgspec.Struct, frozen=True):
         return f"line {self.line:,}: {field}{self.detail}"
 
 
+def _past_time_fault(text: str) -> str | None:
+    """The fault of a text that is no RFC 3339 time, or a time that has not come yet."""
+    fault = record_time_fault(text)
+    if fault is None and record_time(text, zone_needed=True) > later(system_now(), SKEW_SECONDS):
+        return "must not be in the future"
+    return fault
+
+
 _EXPORTED: Final = [
-    ("id", Annotated[int, Meta(ge=1, le=2**53 - 1)] | UnsetType, UNSET),
+    ("id", Annotated[int, Meta(ge=1, le=MAX_ID)] | UnsetType, UNSET),
     ("owner", str | UnsetType, UNSET),
-    ("created_at", Annotated[str, Meta(extra={CHECK: record_time_fault})] | UnsetType, UNSET),
-    ("updated_at", str | UnsetType, UNSET),
-    ("version", int | UnsetType, UNSET),
+    ("created_at", Annotated[str, Meta(extra={CHECK: _past_time_fault})] | UnsetType, UNSET),
+    ("updated_at", Annotated[str, Meta(extra={CHECK: record_time_fault})] | UnsetType, UNSET),
+    ("version", Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType, UNSET),
 ]
 
 
@@ -95,7 +105,7 @@ class Rows:
             try:
                 rows.append(self._row_of(line, content))
             except Invalid as error:
-                faults += [_fault(line, one.pointer, one.detail) for one in error.faults]
+                faults += [row_fault(line, one.pointer, one.detail) for one in error.faults]
             except ProblemError as error:
                 detail = str(error).removeprefix("the body ")
                 faults.append(RowFault(line, "", detail))
@@ -184,7 +194,8 @@ class Rows:
         text.detach()
 
 
-def _fault(line: int, pointer: str, detail: str) -> RowFault:
+def row_fault(line: int, pointer: str, detail: str) -> RowFault:
+    """The fault at a JSON pointer into a row."""
     return RowFault(line, pointer.removeprefix("/").replace("/", "."), detail)
 
 
@@ -216,7 +227,7 @@ class _Cell:
             return text == "true"
         if int in kinds and _INTEGER.fullmatch(text):
             return int(text)
-        if float in kinds and _NUMBER.fullmatch(text) and isfinite(float(text)):
+        if float in kinds and JSON_NUMBER.fullmatch(text) and isfinite(float(text)):
             return float(text)
         is_quoted = self._has_text and text.startswith('"') and text.endswith('"')
         if is_quoted or (dict in kinds and text.startswith(("[", "{"))):

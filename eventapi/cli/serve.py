@@ -29,6 +29,7 @@ from eventapi.bootstrap.start_check import check_start
 from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
 from eventapi.cli.options import flags, loaded, set_flag, setting_option, settings_options
+from eventapi.cli.setting_checks import check_values
 from eventapi.configuration.settings import Settings
 from eventapi.server.connections import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.server.reloading import Reloader
@@ -47,7 +48,6 @@ from eventapi.server.supervisor import GRACE_SECONDS, Supervisor
 from eventapi.server.tls import tls_context
 from eventapi.telemetry import server_log as logs
 from eventapi.telemetry.optional import require_sentry, require_tracing
-from events.errors import ConfigurationError
 from events.messages.commands import CLOCK_NOT_ACCEPTED
 
 APP: Final = "eventapi.app:create_app"
@@ -118,7 +118,7 @@ def serve(
     if demo and settings.log is not None:
         raise Misuse("--demo has a log of its own: unset EVENTAPI_LOG")
     _check_options(settings, uds, reload)
-    _check_secret(settings)
+    check_values(settings)
     check_start(settings, begin=True)
     require_sentry(settings.sentry_dsn)
     require_tracing(os.environ)
@@ -201,8 +201,6 @@ def _check_options(
         raise Misuse("--uds excludes --host and --port")
     if reload and settings.workers > 1:
         raise Misuse("--reload allows only one worker")
-    if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
-        raise Misuse("--ssl-keyfile needs --ssl-certfile")
 
 
 def _accept_clock(settings: Settings) -> None:
@@ -223,18 +221,6 @@ def _raise_file_limit() -> None:
     if now != resource.RLIM_INFINITY and now < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-def _check_secret(settings: Settings) -> None:
-    if settings.secret_key is None:
-        return
-    # Slow to import, and the parent of several workers would keep it in memory.
-    from eventapi.security.secret_key import parse_keys  # noqa: PLC0415
-
-    try:
-        parse_keys(settings.secret_key)
-    except ConfigurationError as error:
-        raise Misuse(f"EVENTAPI_{error}") from None
 
 
 def _check_certificate(settings: Settings) -> None:

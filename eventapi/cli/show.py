@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from eventapi.bootstrap.storage import registry_of
 from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
@@ -21,11 +22,12 @@ from events.codec import clear_bytes, parse
 from events.errors import VaultUnavailable
 from events.log.port import EventLog
 from events.log.search import last_position, read_backwards
-from events.messages.commands import LINE_UNREADABLE, OPEN_WITH_JSON, VALUES_CLOSED
+from events.messages.commands import LINE_UNREADABLE, NO_SUCH_TYPE, OPEN_WITH_JSON, VALUES_CLOSED
 from events.record import Line
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vocabulary.users import without_secrets
+from events.well_formed import can_be_actor, can_be_subject
 
 _POLL_SECONDS: Final = 0.05
 
@@ -60,14 +62,33 @@ class _Filter(msgspec.Struct, frozen=True):
         )
 
 
+def _checked(can_be: Callable[[str], bool], noun: str) -> Callable[..., str | None]:
+    """The callback of an option that refuses a text which no event can have."""
+
+    def check(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+        if text is not None and not can_be(text):
+            raise click.BadParameter(f"it must be {noun}.")
+        return text
+
+    return check
+
+
 @click.command()
 @click.option("--after", type=click.IntRange(min=0), help="Start after this position, in order.")
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of events.")
 @click.option(
     "--type", "type_", metavar="TYPE", help="Only events of this type, for example item.created."
 )
-@click.option("--subject", help="Only events of this subject, for example items/7.")
-@click.option("--actor", help="Only events of this actor, for example users/1.")
+@click.option(
+    "--subject",
+    callback=_checked(can_be_subject, "a subject, such as items/7"),
+    help="Only events of this subject, for example items/7.",
+)
+@click.option(
+    "--actor",
+    callback=_checked(can_be_actor, "an actor, such as users/1 or operator/root"),
+    help="Only events of this actor, for example users/1.",
+)
 @click.option("--since", type=AT, help="Only events at or after this position or RFC 3339 time.")
 @click.option("--until", type=AT, help="Only events at or before this position or RFC 3339 time.")
 @click.option(
@@ -101,15 +122,33 @@ def show(  # noqa: PLR0917 - click passes them by name
 
 
 async def _show(settings: Settings, selection: _Filter, opened: bool, raw: bool) -> None:
-    async with opened_log(settings) as log, aclosing(_filtered_lines(log, selection)) as lines:
-        if raw:
-            async for _, line in lines:
-                sys.stdout.buffer.write(line + b"\n")
-            return
-        async with AsyncExitStack() as stack:
-            opener = _ValueOpener(await enter_vault(stack, settings) if opened else None)
+    async with opened_log(settings) as log, AsyncExitStack() as stack:
+        opener = _ValueOpener(await enter_vault(stack, settings) if opened else None)
+        is_empty = True
+        async with aclosing(_filtered_lines(log, selection)) as lines:
             async for position, line in lines:
-                click.echo(await _format_line(_parse(line, position), opener))
+                is_empty = False
+                if raw:
+                    sys.stdout.buffer.write(line + b"\n")
+                else:
+                    click.echo(await _format_line(_parse(line, position), opener))
+        if is_empty and selection.type is not None:
+            await _check_type(settings, log, selection.type)
+
+
+async def _check_type(settings: Settings, log: EventLog, type_: str) -> None:
+    """Raise `Misuse` for a type that no declaration has, nor any event of the log.
+
+    The log may have types that only a newer version, or a resource that is not named here, declares.
+    """
+    types = registry_of(settings).vocabulary.types
+    if type_ in types:
+        return
+    everything = _Filter(None, 1, None, None, False, type_, None, None)
+    async with aclosing(_filtered_lines(log, everything)) as lines:
+        async for _ in lines:
+            return
+    raise Misuse(NO_SUCH_TYPE.fill(type=printable(type_), types=", ".join(sorted(types))))
 
 
 async def enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import closing
 from getpass import GetPassWarning
 from pathlib import Path
@@ -17,8 +18,9 @@ from eventapi.accounts.links import reset_path
 from eventapi.accounts.service import Operator, register
 from eventapi.bootstrap.storage import registry_of
 from eventapi.cli.account_export import export_account
+from eventapi.cli.erasure import confirm_erasure, erase_user, finish_erasures
 from eventapi.cli.export import check_output, open_output
-from eventapi.cli.failures import Failure, Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult, ended_input_is
 from eventapi.cli.opening import (
     opened_log,
     opened_vault,
@@ -40,6 +42,7 @@ from eventapi.commands.users import (
     GrantRole,
     RevokeRole,
     SetEmail,
+    named,
 )
 from eventapi.configuration.settings import Settings
 from eventapi.http.schemas.requests import Registration
@@ -48,10 +51,11 @@ from eventapi.security.passwords import Passwords
 from eventapi.security.signed_texts import SignedTexts
 from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
-from events.errors import EventapiError, MailNotRemoved, NotFound
-from events.messages.commands import (
+from events.errors import ActionRefused, Invalid, MailNotRemoved
+from events.messages.accounts import (
     ERASED_KEY_LEFT,
     ERASED_MAILS_LEFT,
+    NO_PASSWORD,
     NO_ROLE,
     NO_TERMINAL,
 )
@@ -166,9 +170,10 @@ def _typed_password() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", GetPassWarning)
         try:
-            password: str = click.prompt(
-                "Password", hide_input=True, confirmation_prompt=True, err=True
-            )
+            with ended_input_is(NO_PASSWORD):
+                password: str = click.prompt(
+                    "Password", hide_input=True, confirmation_prompt=True, err=True
+                )
         except GetPassWarning:
             raise Misuse(NO_TERMINAL) from None
     return password
@@ -213,11 +218,12 @@ _username = click.argument("username")
 @settings_options
 def grant(username: str, role: Role) -> None:
     """Grant a role to a user: auditor, operator, or one that a resource names."""
-    roles = registry_of(loaded().settings).roles
-    if role not in roles:
-        raise Misuse(NO_ROLE.fill(role=printable(role), roles=", ".join(sorted(roles))))
-    _carry_out(GrantRole(username, role, operator()))
-    click.echo(f"{printable(username)} has the role {role}")
+    _check_role(role)
+    _carry_out_unless(
+        lambda user: role in user.roles,
+        GrantRole(username, role, operator()),
+        f"{printable(username)} has the role {role}",
+    )
 
 
 @users.command(cls=_UserCommand)
@@ -227,7 +233,12 @@ def grant(username: str, role: Role) -> None:
 @settings_options
 def revoke(username: str, role: str) -> None:
     """Revoke a role of a user."""
-    _carry_out(RevokeRole(username, role, operator()))
+    try:
+        _carry_out(RevokeRole(username, role, operator(), must_have=True))
+    except (ActionRefused, Invalid):
+        # A user may still have a role that no resource names any more, so this is checked last.
+        _check_role(role)
+        raise
     click.echo(f"{printable(username)} no longer has the role {role}")
 
 
@@ -237,8 +248,11 @@ def revoke(username: str, role: str) -> None:
 @settings_options
 def disable(username: str) -> None:
     """Disable an account; all of its sessions end at once."""
-    _carry_out(DisableUser(username, operator()))
-    click.echo(f"{printable(username)} is disabled")
+    _carry_out_unless(
+        lambda user: user.disabled,
+        DisableUser(username, operator()),
+        f"{printable(username)} is disabled",
+    )
 
 
 @users.command(cls=_UserCommand)
@@ -247,8 +261,18 @@ def disable(username: str) -> None:
 @settings_options
 def enable(username: str) -> None:
     """Enable a disabled account."""
-    _carry_out(EnableUser(username, operator()))
-    click.echo(f"{printable(username)} is enabled")
+    _carry_out_unless(
+        lambda user: not user.disabled,
+        EnableUser(username, operator()),
+        f"{printable(username)} is enabled",
+    )
+
+
+def _check_role(role: str) -> None:
+    """Raise `Misuse` for a role that no resource names."""
+    roles = registry_of(loaded().settings).roles
+    if role not in roles:
+        raise Misuse(NO_ROLE.fill(role=printable(role), roles=", ".join(sorted(roles))))
 
 
 @users.command("reset-password", cls=_UserCommand)
@@ -314,47 +338,17 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
     if finish == (username is not None):
         raise click.UsageError(f"name the user to erase, or give --finish. {_DASHED}")
     if username is None:
-        asyncio.run(_finish_erasures(loaded().settings))
+        asyncio.run(finish_erasures(loaded().settings))
         click.echo("no key of an erased user is left")
         return
     if not yes:
-        prompt = asyncio.run(_erasure_prompt(loaded().settings, username))
-        click.confirm(prompt, abort=True, err=True)
-    pending, failure = asyncio.run(_erase(loaded().settings, EraseUser(username, operator())))
+        confirm_erasure(loaded().settings, username)
+    pending, failure = asyncio.run(erase_user(loaded().settings, EraseUser(username, operator())))
     if pending:
         message = ERASED_MAILS_LEFT if isinstance(failure, MailNotRemoved) else ERASED_KEY_LEFT
         subjects = ", ".join(sorted(pending))
         raise Failure(message.fill(name=printable(username), subjects=subjects))
     click.echo(f"{printable(username)} is erased")
-
-
-async def _erasure_prompt(settings: Settings, username: str) -> str:
-    """The question that names the user and the number of items; raises `NotFound`."""
-    state = await _state(settings)
-    user = state.users.find_by_username(username)
-    if user is None:
-        raise NotFound(f"there is no user {username!r}")
-    items = len(state["items"].by_owner[user.id])
-    return (
-        f"Erase {user.subject} {printable(user.username)} "
-        f"({items:,} item{'' if items == 1 else 's'}, registered {user.created_at[:10]})? "
-        "This cannot be undone."
-    )
-
-
-async def _erase(
-    settings: Settings, command: EraseUser
-) -> tuple[frozenset[str], EventapiError | None]:
-    """Erase a user; return the subjects of whom something is left, and the reason."""
-    async with writing_journal(settings) as journal:
-        await journal.execute(command)
-        return journal.pending_destruction, journal.destruction_failure
-
-
-async def _finish_erasures(settings: Settings) -> None:
-    """Start a journal, which destroys the remaining keys of erased users or fails."""
-    async with writing_journal(settings):
-        pass
 
 
 @users.command("export", cls=_UserCommand)
@@ -385,3 +379,19 @@ def _carry_out(command: Command) -> CommandResult:
             return await journal.execute(command, command_origin())
 
     return asyncio.run(run(loaded().settings))
+
+
+def _carry_out_unless(
+    is_done: Callable[[User], bool], command: GrantRole | DisableUser | EnableUser, result: str
+) -> None:
+    """Carry out a command, unless its user is so already; then write no event."""
+
+    async def run(settings: Settings) -> bool:
+        async with writing_journal(settings) as journal:
+            if is_done(named(await journal.state(), command.username)):
+                return False
+            await journal.execute(command, command_origin())
+            return True
+
+    has_changed = asyncio.run(run(loaded().settings))
+    click.echo(result if has_changed else f"{result} already; nothing was written")

@@ -177,16 +177,22 @@ class GrantRole(msgspec.Struct, frozen=True):
 
 
 class RevokeRole(msgspec.Struct, frozen=True):
-    """Take a role away from a user."""
+    """Take a role away from a user.
+
+    With ``must_have`` it is refused if the user does not have the role.
+    """
 
     username: str
     role: str
     actor: str
     keep_operator: bool = False
+    must_have: bool = False
 
     def decide(self, state: State) -> Decision:
         rules.ROLE.check(role=self.role)
         user = named(state, self.username)
+        if self.must_have and self.role not in user.roles:
+            raise ActionRefused(f"{user.username} does not have the role {self.role}")
         if self.keep_operator and self.role == "operator":
             _check_other_operator(state, user)
         return Decision(user.subject, UserRoleRevoked(self.role), self.actor)

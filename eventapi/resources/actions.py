@@ -9,7 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from eventapi.resources import fields as types
-from eventapi.resources.declaration import CLASS_VARIABLES, Resource, is_action
+from eventapi.resources.declaration import (
+    CLASS_VARIABLES,
+    Resource,
+    is_action,
+    is_shared_default,
+)
 from events.vocabulary.resources import VERBS
 from events.vocabulary.schemas import is_name
 
@@ -17,6 +22,15 @@ RESERVED_ACTIONS: Final = (
     VERBS | CLASS_VARIABLES | {"acted", "events", "history", "restore", "shares"}
 )
 """Verbs of the log, names of other paths, and class variables."""
+
+
+_WRAPPED: Final = ("__func__", "fget", "func")
+"""Where static and class methods, properties and partial methods have their function."""
+
+_NO_METHOD: Final = (
+    "{name}: it must be a method that gets `{given}`; write `def {name}({given}, ...)`, without a "
+    "decorator such as @staticmethod"
+)
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -40,12 +54,15 @@ def actions_of(cls: type[Resource]) -> dict[str, Action]:
         method = inspect.getattr_static(cls, name)
         if is_action(method):
             found[name] = _action(cls, name, method)
+        elif any(is_action(getattr(method, inner, None)) for inner in _WRAPPED):
+            raise types.TypeFault(_NO_METHOD.format(name=name, given="self"))
     return found
 
 
 def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Action:
     if name in RESERVED_ACTIONS or not is_name(name):
         raise types.TypeFault(f"{name}: an action cannot have this name; use another one")
+    check_method(name, method, "self")
     if inspect.iscoroutinefunction(method):
         raise types.TypeFault(f"{name}: an action cannot wait; remove `async`")
     text = inspect.getdoc(method) or ""
@@ -54,6 +71,19 @@ def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Actio
     summary = text.partition("\n")[0].rstrip(".") or f"{name.replace('_', ' ').capitalize()}"
     needs_body = any(field.required for field in msgspec.structs.fields(body))
     return Action(name, summary, text or f"{summary}.", body, method, needs_body)
+
+
+def check_method(name: str, method: Any, given: str) -> None:
+    """Raise `TypeFault` unless a member of a class is a method.
+
+    ``given`` are the names of its positional arguments, as in its definition.
+    """
+    count = len(given.split(", "))
+    is_method = callable(method) and not isinstance(method, staticmethod)
+    first = list(inspect.signature(method).parameters.values())[:count] if is_method else []
+    by_name = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+    if len(first) < count or not by_name.isdisjoint(one.kind for one in first):
+        raise types.TypeFault(_NO_METHOD.format(name=name, given=given))
 
 
 def parameters_of(
@@ -71,8 +101,17 @@ def parameters_of(
                 f"{name}: {parameter.name} must be a keyword parameter with a type, behind a `*`"
             )
         hint = types.strict_of(f"{name}: {parameter.name}", hints[parameter.name])
-        has_default = parameter.default is not parameter.empty
-        members.append((parameter.name, hint, *([parameter.default] if has_default else [])))
+        default = parameter.default
+        members.append((parameter.name, hint))
+        if default is parameter.empty:
+            continue
+        if is_shared_default(default):
+            raise types.TypeFault(
+                f"{name}: {parameter.name}: all calls would share the default {default!r}; use None "
+                "as the default"
+            )
+        types.check_default(f"{name}: {parameter.name}", hint, default)
+        members[-1] = (parameter.name, hint, default)
     return msgspec.defstruct(
         title,
         members,

@@ -21,6 +21,8 @@ from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, dataclass_tra
 
 import msgspec
 
+from events.errors import ConfigurationError
+
 T = TypeVar("T")
 Act = TypeVar("Act", bound=Callable[..., Any])
 
@@ -59,12 +61,30 @@ UniqueFields = str | tuple[str, ...]
 """A field, or fields together; unique among the resources of one owner unless `Global`."""
 
 
+def is_shared_default(default: Any) -> bool:
+    """Whether msgspec refuses a default, because all values would share it."""
+    try:
+        msgspec.defstruct("One", [("value", Any, default)])
+    except TypeError:
+        return True
+    return False
+
+
 class _ResourceMeta(msgspec.StructMeta):
     def __new__(
         mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any
     ) -> Any:
         config = {"kw_only": True, "frozen": True, "forbid_unknown_fields": True} | config
-        return super().__new__(mcls, name, bases, namespace, **config)
+        try:
+            return super().__new__(mcls, name, bases, namespace, **config)
+        except TypeError:
+            for field in namespace.get("__annotations__", {}):
+                if field in namespace and is_shared_default(namespace[field]):
+                    raise ConfigurationError(
+                        f"{name}: {field}: all would share the default {namespace[field]!r}; write "
+                        f"msgspec.field(default_factory=lambda: {namespace[field]!r})"
+                    ) from None
+            raise
 
 
 # Type checkers take the nearest transform in the order of bases, and msgspec's is of plain Structs.

@@ -152,6 +152,10 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     kind = kind_of(cls)
     collection = cls.collection or f"{kind}s"
     _check_names(kind, collection)
+    if not isinstance(cls.shareable, bool):
+        raise types.TypeFault(
+            f"shareable = {cls.shareable!r} is not possible; write shareable = True or False"
+        )
     hints = types.hints_of(cls)
     strict: dict[str, Any] = {}
     fields: list[Field] = []
@@ -162,7 +166,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
         raise types.TypeFault("it has no field; add one, such as `name: str`")
     values: Any = msgspec.defstruct(cls.__name__, list(strict.items()))
     rules = Rules(values)
-    fields = [_with_checked_default(field, rules) for field in fields]
+    fields = [_with_checked_default(field, strict[field.name]) for field in fields]
     unique = _unique(cls, fields)
     _check_access(cls.access)
     declaration = None if built_in else declaration_of(kind, fields, strict, unique, actions)
@@ -192,10 +196,14 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     )
 
 
-def _check_names(kind: str, collection: str) -> None:
+def _check_names(kind: str, collection: object) -> None:
     if not _NAME.search(kind) or kind in RESERVED_KINDS:
         raise types.TypeFault(f"{kind!r} cannot be the name of a kind; rename the class")
-    if not _NAME.search(collection) or collection in RESERVED_COLLECTIONS:
+    if (
+        not isinstance(collection, str)
+        or not _NAME.search(collection)
+        or collection in RESERVED_COLLECTIONS
+    ):
         raise types.TypeFault(
             f"collection = {collection!r} is not possible; use another name of lower-case letters, "
             "digits and _"
@@ -234,14 +242,11 @@ def _default(one: msgspec.structs.FieldInfo) -> Any:
     return default
 
 
-def _with_checked_default(field: Field, rules: Rules) -> Field:
+def _with_checked_default(field: Field, hint: Any) -> Field:
     """The field with its default as a replay reads it; raises `TypeFault`."""
     if field.default is UNSET:
         return field
-    for fault in rules.faults({field.name: field.default}):
-        raise types.TypeFault(
-            f"{field.name}: the default {fault.detail}; change the default or the type"
-        )
+    types.check_default(field.name, hint, field.default)
     raw = msgspec.Raw(msgspec.json.encode(in_utc(field.default)))
     return replace(field, default=as_read(field, raw))
 
@@ -249,14 +254,25 @@ def _with_checked_default(field: Field, rules: Rules) -> Field:
 def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
     by_name = {field.name: field for field in fields}
     found = []
-    if isinstance(cls.unique, str):  # type: ignore[unreachable]  # a frequent mistake
-        raise types.TypeFault(f'unique is a text; write unique = ("{cls.unique}",)')
-    for key in cls.unique:
+    unique: Any = cls.unique
+    if isinstance(unique, str):
+        raise types.TypeFault(f'unique is a text; write unique = ("{unique}",)')
+    if isinstance(unique, Global):
+        listed = ", ".join(f'"{name}"' for name in unique)
+        raise types.TypeFault(f"unique is one key; write unique = (Global({listed}),)")
+    if not isinstance(unique, tuple | list):
+        raise types.TypeFault(
+            f'unique = {unique!r} is not possible; write unique = ("{fields[0].name}",), or leave '
+            "it out"
+        )
+    for key in unique:
         names = (key,) if isinstance(key, str) else key
         if not names or not isinstance(names, tuple):
             raise types.TypeFault(f"unique has {key!r}; name a field, or a tuple of fields")
         for name in names:
-            if name not in by_name:
+            if names.count(name) > 1:
+                raise types.TypeFault(f"unique names {name!r} twice in {key!r}; name it once")
+            if not isinstance(name, str) or name not in by_name:
                 raise types.TypeFault(
                     f"unique names {name!r}, which is not a field; name one of {', '.join(by_name)}"
                 )
@@ -283,8 +299,13 @@ def _check_size(declaration: SchemaDeclared) -> None:
 def _check_access(access: Access) -> None:
     if not isinstance(access, Access):
         raise types.TypeFault('access is not an Access; write access = Access(read="users")')
-    for name, who in (("read", access.read), ("write", access.write)):
-        if not _ROLE.fullmatch(who) or (name == "write" and who in {"users", "public"}):
+    named: list[tuple[str, Any]] = [("read", access.read), ("write", access.write)]
+    for name, who in named:
+        if (
+            not isinstance(who, str)
+            or not _ROLE.fullmatch(who)
+            or (name == "write" and who in {"users", "public"})
+        ):
             raise types.TypeFault(
                 f'access: {name} = "{who}" is not possible; use "owner" or a role'
             )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from eventapi.resources import fields as types
-from eventapi.resources.actions import parameters_of
+from eventapi.resources.actions import check_method, parameters_of
 from eventapi.resources.declared import kind_of
 from eventapi.resources.fingerprints import fingerprint_of_module
 from eventapi.resources.projection import Caller, Projection
@@ -64,14 +64,15 @@ def declare_projection(cls: type[Projection]) -> DeclaredProjection:
 
 
 def _declared(cls: type[Projection]) -> DeclaredProjection:
-    name = cls.name or kind_of(cls)
-    if not is_name(name):
+    name: Any = cls.name or kind_of(cls)
+    if not isinstance(name, str) or not is_name(name):
         raise types.TypeFault(
             f"name = {name!r} is not possible; use lower-case letters, digits and _"
         )
-    for method in ("apply", "query"):
+    for method, given in (("apply", "self, event"), ("query", "self, caller")):
         if getattr(cls, method) is getattr(Projection, method):
             raise types.TypeFault(f"it has no method {method!r}; add one")
+        check_method(method, inspect.getattr_static(cls, method), given)
         if inspect.iscoroutinefunction(getattr(cls, method)):
             raise types.TypeFault(f"{method}: it cannot be async; write `def {method}`")
     parameters = parameters_of(cls.query, "query", f"{cls.__name__}Query", before=2)
@@ -124,5 +125,8 @@ def _model(cls: type[Projection], name: str) -> ReadModel:
         fold.state = msgspec.msgpack.decode(encoded, type=kind)
         return fold
 
-    new()
+    try:
+        new()
+    except TypeError as fault:
+        raise types.TypeFault(f"__init__: it gets no argument; remove it: {fault}") from None
     return ReadModel(name, new, kind, fingerprint_of_module(cls))

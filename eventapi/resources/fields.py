@@ -16,13 +16,14 @@ import typing
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from math import inf, nextafter
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from eventapi.resources.declaration import ClearMarker, Resource
-from eventapi.values.rules import PLAIN_TEXT
+from eventapi.values.rules import PLAIN_TEXT, Rules
 
 MAX_TEXT: Final = 5_000
 """Characters of a text without a limit of its own."""
@@ -38,6 +39,9 @@ _ALLOWED: Final = (
     "bool, int, float, str, Decimal, date, datetime, UUID, Enum, Literal, list, dict with str keys, "
     "a msgspec Struct, or one of them with None"
 )
+
+_NUMBERS: Final = (inspect.IntType, inspect.FloatType)
+_SIZED: Final = (inspect.StrType, inspect.ListType, inspect.DictType)
 
 DECLARED: Final = "__declared__"
 """The class member of a Struct with other limits that has the declared one."""
@@ -72,11 +76,62 @@ def strict_of(name: str, hint: Any) -> Any:
     try:
         found = strict(hint)
         msgspec.json.Decoder(found)
+        _check_limits(inspect.type_info(found))
     except TypeFault as fault:
         raise TypeFault(f"{name}: {fault}") from None
     except (TypeError, ValueError) as error:
         raise TypeFault(f"{name}: {error}; use another type or limit") from None
     return found
+
+
+def check_default(name: str, hint: Any, default: Any) -> None:
+    """Raise `TypeFault` if a default is no value of its strict type."""
+    rules = Rules(msgspec.defstruct("One", [("value", hint)]))
+    try:
+        faults = [fault.detail for fault in rules.faults({"value": default})]
+    except TypeError:
+        faults = ["is no value of JSON"]
+    for detail in faults:
+        raise TypeFault(f"{name}: the default {detail}; change the default or the type")
+
+
+def _check_limits(info: inspect.Type) -> None:
+    """Raise `TypeFault` if no value can obey the limits of a type."""
+    least, most = _range_of(info)
+    if least is not None and most is not None and least > most:
+        size = "" if isinstance(info, _NUMBERS) else "a length of "
+        raise TypeFault(f"no value can have {size}at least {least} and at most {most}; change Meta")
+    if isinstance(info, inspect.Metadata):
+        _check_limits(info.type)
+    elif isinstance(info, inspect.UnionType):
+        for one in info.types:
+            _check_limits(one)
+    elif isinstance(info, inspect.ListType):
+        _check_limits(info.item_type)
+    elif isinstance(info, inspect.DictType):
+        _check_limits(info.key_type)
+        _check_limits(info.value_type)
+    elif isinstance(info, inspect.StructType):
+        for field in info.fields:
+            try:
+                _check_limits(field.type)
+            except TypeFault as fault:
+                raise TypeFault(f"{field.name}: {fault}") from None
+
+
+def _range_of(info: inspect.Type) -> tuple[float | None, float | None]:
+    """The least and the greatest number, or size, that the limits of a type allow."""
+    if isinstance(info, _NUMBERS):
+        is_whole = isinstance(info, inspect.IntType)
+        least, most = info.ge, info.le
+        if info.gt is not None:
+            least = info.gt + 1 if is_whole else nextafter(info.gt, inf)
+        if info.lt is not None:
+            most = info.lt - 1 if is_whole else nextafter(info.lt, -inf)
+        return least, most
+    if isinstance(info, _SIZED):
+        return info.min_length, info.max_length
+    return None, None
 
 
 def _no_limits(scalar: Any, _: Sequence[Meta]) -> Any:
@@ -121,6 +176,7 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
         inner = [one if one is types.NoneType else _limited_by(one, limits) for one in arguments]
         return Union[tuple(_mapped(one, scalar, seen) for one in inner)]  # noqa: UP007
     if origin is Literal:
+        _check_literal(arguments)
         return hint
     if hint in {list, dict} or origin in {list, dict}:
         return _container(origin or hint, arguments, scalar, limits, seen)
@@ -134,6 +190,17 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
         return scalar(hint, limits)
     name = getattr(hint, "__name__", None) or str(hint)
     raise TypeFault(f"the type {name} is not supported; use {_ALLOWED}")
+
+
+def _check_literal(values: Sequence[Any]) -> None:
+    """Raise `TypeFault` for a value that no JSON value is decoded to."""
+    for value in values:
+        if isinstance(value, bool):
+            raise TypeFault(f"{value} in a Literal is not possible; use bool")
+        if not isinstance(value, str | int | types.NoneType):
+            raise TypeFault(f"{value!r} in a Literal is not possible; use texts or whole numbers")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise TypeFault(f"{value} in a Literal has more than 64 bits; use a smaller number")
 
 
 def _container(

@@ -33,6 +33,11 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
 _INVALID: Final = re.compile(
     r"Invalid (?:RFC3339 encoded )?(date|datetime|uuid|decimal)\b", re.IGNORECASE
 )
+_ENDINGS: Final = {
+    "out of range": ("value_error", "is a number that is too large"),
+    "with a timezone component": ("timezone_aware", "must have an offset, such as Z"),
+}
+_ENDING: Final = re.compile(f"({'|'.join(_ENDINGS)})$")
 _PATH: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
 
@@ -48,7 +53,7 @@ NOUNS: Final = {
     "date": "a date such as 2026-01-31",
     "datetime": "a time such as 2026-01-31T12:00:00Z",
     "uuid": "a UUID",
-    "decimal": "a decimal number as a string",
+    "decimal": 'a decimal number as a string such as "1.50"',
 }
 _CODES: Final = {"object": "model_attributes_type", "array": "list_type"}
 _UNITS: Final = {"str": "character", "array": "element", "object": "member", "bytes": "byte"}
@@ -110,11 +115,12 @@ def _words(  # noqa: PLR0911 - one a message
         return code, f"{words} {bound[2]}"
     if multiple := _MULTIPLE.match(message):
         return "multiple_of", f"must be a multiple of {multiple[1]}"
-    if message.endswith("out of range"):
-        return "value_error", "is a number that is too large"
+    if ending := _ENDING.search(message):
+        return _ENDINGS[ending[0]]
     if invalid := _INVALID.match(message):
         kind = invalid[1].lower()
-        return f"{kind}_parsing", f"must be {NOUNS[kind]}"
+        noun = "a decimal number such as 1.50" if is_text and kind == "decimal" else NOUNS[kind]
+        return f"{kind}_parsing", f"must be {noun}"
     if message.startswith("Invalid enum value"):
         values = [str(value) for info in infos for one in _infos(info) for value in _values(one)]
         return "literal_error", f"must be {_choice(values)}"

@@ -95,7 +95,8 @@ def nfc(password: str) -> str:
 def normal_email(email: str) -> str:
     """The normal form of an email address. Raises `Invalid`.
 
-    The syntax is that of RFC 5321. Reserved domains are accepted, because private networks use them.
+    The syntax is that of RFC 5321, without its limit of 64 characters before the ``@``, which some
+    imported addresses exceed. Reserved domains are accepted, because private networks use them.
     """
     try:
         checked = validate_email(email, check_deliverability=False, globally_deliverable=False)
@@ -273,27 +274,30 @@ class Rules:
         self._holds = {field.name: _rule(field.type) for field in msgspec.structs.fields(kind)}
 
     def check(self, **values: object) -> None:
-        """Raise `Invalid` with every fault of these values; `UNSET` has none."""
+        """Raise `Invalid` with the faults, at least one; `UNSET` has none."""
         holds = self._holds
         for name, value in values.items():
             if value is not UNSET and not holds[name](value):
-                raise Invalid(*self.faults(values))
+                raise Invalid(*self.faults(values) or [Fault(f"/{name}", "is not possible")])
 
     def faults(self, values: Mapping[str, object]) -> list[Fault]:
         """Every fault of these values, in the words of a refused request."""
         given = msgspec.to_builtins(
             {name: value for name, value in values.items() if value is not UNSET}
         )
-        found = [
-            fault
-            for fault in faults_of(given, self._kind)
-            if fault.kind != "missing" or fault.pointer.count("/") > 1
-        ]
-        return found + [
+        unstorable = [
             Fault(f"/{name}", detail)
             for name, value in values.items()
             if (detail := _unstorable(value)) is not None
         ]
+        places = {fault.pointer for fault in unstorable}
+        found = [
+            fault
+            for fault in faults_of(given, self._kind)
+            if fault.pointer not in places
+            and (fault.kind != "missing" or fault.pointer.count("/") > 1)
+        ]
+        return found + unstorable
 
 
 Holds = Callable[[Any], bool]

@@ -22,7 +22,7 @@ from eventapi.values.explanations import (
     pointer_of,
     unknown_member,
 )
-from eventapi.values.texts import value_of_text
+from eventapi.values.texts import check_decimal, value_of_text
 from events.errors import Fault, Invalid
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -94,6 +94,8 @@ def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterat
     error = converted = None
     try:
         converted = convert(value, type=hint)
+        if isinstance(converted, Decimal):
+            check_decimal(converted, _text_of(value))
     except msgspec.ValidationError as caught:
         error = caught
     if error is not None or has_decimal(hint):
@@ -210,6 +212,11 @@ def _is_number(value: Any, hint: Any) -> bool:
     if isinstance(value, msgspec.Raw):
         return bytes(value)[:1] in b"-0123456789"
     return type(value) in {int, float}
+
+
+def _text_of(value: Any) -> str:
+    """The text of a string or a number."""
+    return str(msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value)
 
 
 def _checked(check: Check, value: Any) -> str | None:

@@ -46,11 +46,10 @@ NO_POSITION: Final = Message(
     _UNCHANGED,
     "name a position up to {end}; `eventapi log tail` shows the last events",
 )
-
-NO_ROLE: Final = Message(
-    "there is no role {role}",
+NO_SECRET_KEY: Final = Message(
+    "there is no secret key in {path}, so no server would accept what this command makes",
     _UNCHANGED,
-    "name one of {roles}, or the modules whose resources name it: --resources or EVENTAPI_RESOURCES",
+    "start the server, which makes one, or name its settings: --data DIR, EVENTAPI_SECRET_KEY",
 )
 
 # users export
@@ -67,6 +66,12 @@ OPEN_WITH_JSON: Final = Message(
     "--json prints the bytes of the log, which --open cannot change",
     _UNCHANGED,
     "`eventapi log show --open` or `eventapi log show --json`",
+)
+NO_SUCH_TYPE: Final = Message(
+    "--type: no event of this log has the type {type}, and no resource declares it",
+    _UNCHANGED,
+    "name one of {types}, or the modules whose resources declare it: --resources or "
+    "EVENTAPI_RESOURCES",
 )
 LINE_UNREADABLE: Final = Message(
     "the event at position {position} cannot be read: {reason}",
@@ -356,33 +361,6 @@ RESOURCES_UNREADABLE: Final = Message(
     "this code cannot read the log; faults found: {count}",
     "The log was only read. A server with this code does not start, or refuses these kinds.",
     "follow the advice in each line, and repeat the command",
-)
-
-# users
-
-NO_TERMINAL: Final = Message(
-    "there is no terminal at which to type the password",
-    _UNCHANGED,
-    "pipe the password in: `eventapi users create NAME EMAIL --password-stdin`",
-)
-NO_SECRET_KEY: Final = Message(
-    "there is no secret key in {path}, so no server would accept what this command makes",
-    _UNCHANGED,
-    "start the server, which makes one, or name its settings: --data DIR, EVENTAPI_SECRET_KEY",
-)
-ERASED_KEY_LEFT: Final = Message(
-    "{name} is erased: the event is in the log and the account is gone. But the key of {subjects} "
-    "could not be destroyed",
-    "Older copies of the log can still be read with this vault. Writes continue.",
-    "free disk space, or make the vault writable, and run `eventapi users erase --finish`; the next "
-    "start of a server does the same",
-)
-ERASED_MAILS_LEFT: Final = Message(
-    "{name} is erased: the event is in the log, and the key of {subjects} is destroyed. But mails to "
-    "the user could not be removed",
-    "Writes continue. The outbox still contains the address of the user.",
-    "fix the permissions of the outbox, and run `eventapi users erase --finish`; the next start of a "
-    "server does the same",
 )
 
 # serve

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from eventapi.values.texts import JSON_NUMBER
+
 _REFERENCE: Final = "#/components/schemas/{name}"
 _INT64_MIN = -(2**63)
 _INT64_MAX = 2**63 - 1
@@ -110,7 +112,8 @@ def readable(schema: Any) -> Any:
 
     Integers have 64 bits, and no bounds outside that range. Defaults are left out, because
     generators make members with a default required, and cannot express ``null``. Enumerations have
-    no empty value, and arrays always have ``items``.
+    no empty value, and arrays always have ``items``. Decimal numbers have a pattern, because no
+    standard defines their format.
     """
     if isinstance(schema, list):
         return [readable(one) for one in schema]
@@ -136,4 +139,6 @@ def readable(schema: Any) -> Any:
             found.setdefault("format", "double")
         case "array":
             found.setdefault("items", {})
+        case "string" if found.get("format") == "decimal":
+            found.setdefault("pattern", f"^{JSON_NUMBER.pattern}$")
     return found

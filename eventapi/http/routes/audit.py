@@ -38,6 +38,7 @@ from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary
 from events.codec import parse
 from events.errors import Fault, Invalid, NotFound
+from events.well_formed import can_be_actor, can_be_subject
 from projections.state import State
 
 _PAGE = 100
@@ -78,7 +79,7 @@ class AuditController(Controller):
         `user.registered`, or `reset`; its `id:` is its position. `since` and `until` are inclusive.
         """
         query = request.query_as(EventsQuery)
-        _check_type(query, request.caller.state)
+        _check_filter(query, request.caller.state)
         wanted = EventFilter.of(
             *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
         )
@@ -262,15 +263,26 @@ async def _live(request: ApiRequest, after: int, wanted: EventFilter) -> Respons
     )
 
 
-def _check_type(query: EventsQuery, state: State) -> None:
-    """Raise `Invalid` for a type that no event of the log can have."""
-    if query.type is UNSET or query.type in state.vocabulary.types:
-        return
-    kind = query.type.partition(".")[0]
-    if kind in state.resources.schemas and kind not in state.vocabulary.kinds:
-        return
-    types = ", ".join(sorted(state.vocabulary.types))
-    raise Invalid(Fault("/type", f"must be a type of events: {types}", where="query"))
+def _check_filter(query: EventsQuery, state: State) -> None:
+    """Raise `Invalid` for a filter that no event of the log can pass."""
+    faults = []
+    if query.type is not UNSET and not _is_type(query.type, state):
+        types = ", ".join(sorted(state.vocabulary.types))
+        faults.append(Fault("/type", f"must be a type of events: {types}", where="query"))
+    if query.subject is not UNSET and not can_be_subject(query.subject):
+        faults.append(Fault("/subject", "must be a subject, such as items/7", where="query"))
+    if query.actor is not UNSET and not can_be_actor(query.actor):
+        detail = "must be an actor, such as users/1 or operator/root"
+        faults.append(Fault("/actor", detail, where="query"))
+    if faults:
+        raise Invalid(*faults)
+
+
+def _is_type(name: str, state: State) -> bool:
+    """Whether events can have a type; their kind may be declared by the log alone."""
+    kind = name.partition(".")[0]
+    is_foreign = kind in state.resources.schemas and kind not in state.vocabulary.kinds
+    return is_foreign or name in state.vocabulary.types
 
 
 async def _all(

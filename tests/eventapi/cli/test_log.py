@@ -68,11 +68,44 @@ def positions(data: Path, *options: str) -> list[str]:
         (["--subject", "items/1"], "35"),
         (["--actor", "users/2"], "24"),
         (["--actor", "users/2", "--type", "item.created"], "4"),
-        (["--type", "nothing.such"], ""),
+        (["--type", "item.restored"], ""),
+        (["--subject", "invoices/7"], ""),
+        (["--subject", "sessions/abc"], ""),
+        (["--actor", "operator/nobody else"], ""),
     ],
 )
 def test_show_prints_the_selected_events(data: Path, options: Sequence[str], expected: str) -> None:
     assert positions(data, *options) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "named"),
+    [
+        ("--type", "item.crated", "item.created, item.deleted"),
+        ("--type", "nothing.such", "user.registered"),
+        ("--type", "", "user.registered"),
+        *(("--subject", text, "items/7") for text in ("nonsense", "", "items/x", "items/07")),
+        *(("--actor", text, "users/1") for text in ("nobody", "", "items/1", "users/0")),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"], ["--after", "9"]])
+def test_show_refuses_a_filter_that_no_event_can_pass(
+    data: Path, option: str, text: str, named: str, more: Sequence[str]
+) -> None:
+    result = invoke(data, "log", "show", option, text, *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert option in result.stderr
+    assert named in result.stderr
+
+
+def test_show_accepts_a_type_that_only_the_log_has(tmp_path: Path) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text("invoice,text\n1,a\n")
+    written(tmp_path, RegisterUser(profile("ann")))
+    load = ("data", "import", str(file), "--resource", "lines", "--owner", "ann")
+    assert invoke(tmp_path, *load, EVENTAPI_RESOURCES="tests.shop").exit_code == 0
+    assert positions(tmp_path, "--type", "line.created") == ["3"]
+    assert positions(tmp_path, "--type", "line.created", "--until", "2") == []
 
 
 def test_raw_lines_are_the_bytes_of_the_log(data: Path) -> None:

@@ -87,6 +87,27 @@ def test_a_closed_standard_stream_changes_no_result(tmp_path: Path, closed: str)
 # Settings
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("SECRET_KEY", "short", "EVENTAPI_SECRET_KEY must have 32 bytes at least"),
+        ("SECRET_KEY", "changeme" * 4, "EVENTAPI_SECRET_KEY is "),
+        ("SSL_KEYFILE", "key.pem", "EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CE"),
+        ("RESOURCES", "shop.py", "EVENTAPI_RESOURCES: there is no module 'shop.py'"),
+        ("RESOURCES", "json", "EVENTAPI_RESOURCES: the module 'json' declares no subclass of"),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_config_reports_values_with_which_no_server_starts(
+    tmp_path: Path, name: str, value: str, reason: str, form: list[str]
+) -> None:
+    result = invoke(tmp_path, "config", *form, **{f"EVENTAPI_{name}": value})
+    assert result.exit_code == 2
+    assert f"EVENTAPI_{name}" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"eventapi: {reason}")
+
+
 def test_all_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
     secret = "a secret that must never be printed"
     result = invoke(tmp_path, "config", "--json", EVENTAPI_SECRET_KEY=secret)

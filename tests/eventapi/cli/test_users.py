@@ -7,15 +7,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 
-from eventapi.commands.users import DisableUser, RegisterUser
+from eventapi.commands.command import Command
+from eventapi.commands.users import DisableUser, EnableUser, GrantRole, RegisterUser
 from eventapi.mail import outbox
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
 from events.errors import StorageFull, VaultUnavailable
 from events.vault.sqlite import SqliteVault
-from tests.eventapi.cli.running import invoke, message_in, run, written
+from tests.eventapi.cli.running import invoke, log_of, message_in, run, written
 
 GOOD = "correct horse"
 
@@ -142,11 +144,48 @@ def test_an_erased_user_is_gone_from_the_list(ann: Path) -> None:
     assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 1
 
 
-def test_erase_asks_for_confirmation(ann: Path) -> None:
-    assert invoke(ann, "users", "erase", "ann", typed="n\n").exit_code != 0
+@pytest.mark.parametrize("answer", ["n\n", "\n", "no\n", "what\nN\n"])
+def test_erase_asks_for_confirmation(ann: Path, answer: str) -> None:
+    result = invoke(ann, "users", "erase", "ann", typed=answer)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "ann is not erased, because the answer was no" in result.stderr
     assert len(list_users(ann)) == 1
     assert invoke(ann, "users", "erase", "ann", typed="y\n").exit_code == 0
     assert list_users(ann) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "option"),
+    [
+        (("erase", "ann"), "", "--yes"),
+        (("erase", "ann"), "maybe", "--yes"),
+        (("create", "bob", "bob@example.org"), "", "--password-stdin"),
+        (("create", "bob", "bob@example.org"), f"{GOOD}\n", "--password-stdin"),
+    ],
+)
+def test_an_input_that_ends_at_a_question_is_misuse(
+    ann: Path, arguments: tuple[str, ...], typed: str, option: str
+) -> None:
+    before = log_of(ann)
+    result = invoke(ann, "users", *arguments, typed=typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "\neventapi: the input ended before" in result.stderr
+    assert option in result.stderr
+    assert log_of(ann) == before
+
+
+def test_an_interrupt_at_a_question_ends_the_command_as_a_shell_expects(
+    ann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> bool:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    monkeypatch.setattr(click, "confirm", interrupt)
+    assert invoke(ann, "users", "erase", "ann").exit_code == 130
+    assert len(list_users(ann)) == 1
 
 
 @pytest.mark.parametrize(
@@ -166,8 +205,50 @@ def test_an_unknown_user_is_reported(ann: Path, arguments: tuple[str, ...]) -> N
     assert "there is no user 'bob'" in result.stderr
 
 
-def test_an_unknown_role_is_misuse(ann: Path) -> None:
-    assert invoke(ann, "users", "grant", "ann", "king").exit_code == 2
+@pytest.mark.parametrize("role", ["king", "audtior", "Not a role", ""])
+@pytest.mark.parametrize("command", ["grant", "revoke"])
+def test_an_unknown_role_is_misuse(ann: Path, command: str, role: str) -> None:
+    assert invoke(ann, "users", "grant", "ann", "auditor").exit_code == 0
+    before = log_of(ann)
+    result = invoke(ann, "users", command, "ann", role)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "auditor, operator" in result.stderr
+    assert log_of(ann) == before
+    assert list_users(ann)[0]["roles"] == ["auditor"]
+
+
+def test_a_role_that_the_user_does_not_have_cannot_be_revoked(ann: Path) -> None:
+    before = log_of(ann)
+    result = invoke(ann, "users", "revoke", "ann", "auditor")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message_in(result.stderr) == "ann does not have the role auditor"
+    assert log_of(ann) == before
+
+
+def test_a_role_that_no_resource_names_any_more_can_be_revoked(ann: Path) -> None:
+    written(ann, GrantRole("ann", "clerk", "operator/root"))
+    assert invoke(ann, "users", "revoke", "ann", "clerk").exit_code == 0
+    assert list_users(ann)[0]["roles"] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "arguments", "printed"),
+    [
+        (GrantRole("ann", "auditor", "operator/root"), ("grant", "ann", "auditor"), "ann has the"),
+        (DisableUser("ann", "operator/root"), ("disable", "ann"), "ann is disabled"),
+        (EnableUser("ann", "operator/root"), ("enable", "ann"), "ann is enabled"),
+    ],
+)
+def test_a_command_without_an_effect_writes_nothing_and_says_so(
+    ann: Path, before: Command, arguments: tuple[str, ...], printed: str
+) -> None:
+    written(ann, before)
+    whole = log_of(ann)
+    result = invoke(ann, "users", *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(printed)
+    assert result.stdout.endswith(" already; nothing was written\n")
+    assert log_of(ann) == whole
 
 
 # Keys that cannot be destroyed
@@ -230,17 +311,20 @@ def test_erase_requires_either_a_name_or_finish(ann: Path, arguments: tuple[str,
 
 
 @pytest.mark.parametrize("name", ["--help", "--yes", "-ann", "---", "--data"])
-@pytest.mark.parametrize(
-    ("command", "rest"),
-    [("disable", ()), ("enable", ()), ("grant", ("auditor",)), ("revoke", ("auditor",))],
-)
 def test_commands_accept_a_name_with_a_leading_dash_after_two_dashes(
-    tmp_path: Path, name: str, command: str, rest: tuple[str, ...]
+    tmp_path: Path, name: str
 ) -> None:
     written(tmp_path, RegisterUser(profile(name, email="ann@example.org"), imported=True))
-    result = invoke(tmp_path, "users", command, "--", name, *rest)
-    assert result.exit_code == 0, result.output
-    assert last_line(tmp_path)["subject"] == "users/1"
+    for command, rest, event in (
+        ("disable", (), "user.disabled"),
+        ("enable", (), "user.enabled"),
+        ("grant", ("auditor",), "user.role_granted"),
+        ("revoke", ("auditor",), "user.role_revoked"),
+    ):
+        result = invoke(tmp_path, "users", command, "--", name, *rest)
+        assert result.exit_code == 0, result.output
+        line = last_line(tmp_path)
+        assert (line["subject"], line["type"]) == ("users/1", event)
 
 
 @pytest.mark.parametrize("name", ["--help", "--yes", "-ann"])

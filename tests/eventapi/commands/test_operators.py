@@ -115,6 +115,12 @@ def test_another_role_of_the_last_operator_may_be_revoked() -> None:
     )
 
 
+def test_a_revocation_may_require_that_the_user_has_the_role() -> None:
+    revoke = RevokeRole("ann", "operator", BY, must_have=True)
+    given(ANN, ANN_OPERATES).when(revoke).then("users/1", UserRoleRevoked("operator"))
+    given(ANN).when(revoke).refused(ActionRefused)
+
+
 @pytest.mark.parametrize(
     ("command", "event"),
     [

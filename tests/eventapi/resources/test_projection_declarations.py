@@ -71,6 +71,23 @@ def with_list(self: Projection, caller: Caller, *, months: list[str]) -> None:
     pass
 
 
+def without_caller(self: Projection, *, month: str) -> None:
+    pass
+
+
+def alone(self: Projection) -> None:
+    pass
+
+
+def with_default(
+    self: Projection,
+    caller: Caller,
+    *,
+    month: int = "x",  # type: ignore[assignment]
+) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("members", "fault"),
     [
@@ -84,6 +101,14 @@ def with_list(self: Projection, caller: Caller, *, months: list[str]) -> None:
         ({"apply": waiting}, "apply: it cannot be async"),
         ({"query": positional}, "query: month must be a keyword parameter with a type"),
         ({"query": untyped}, "query: month must be a keyword parameter with a type"),
+        ({"query": without_caller}, "query: it must be a method that gets `self, caller`; write"),
+        ({"query": staticmethod(with_as_of)}, "query: it must be a method that gets `self, calle"),
+        ({"query": property(repr)}, "query: it must be a method that gets `self, caller`"),
+        ({"apply": alone}, "apply: it must be a method that gets `self, event`; write `def apply"),
+        ({"apply": 5}, "apply: it must be a method that gets `self, event`"),
+        ({"query": with_default}, "query: month: the default must be a whole number, not a string"),
+        ({"__init__": positional}, "__init__: it gets no argument; remove it"),
+        ({"name": 5}, "name = 5 is not possible"),
         ({"query": with_as_of}, "query: as_of: every query has this already; use another name"),
         ({"query": with_list}, "query: months: a query string cannot have a list, dict or Struct"),
         ({"name": "Two Words"}, "name = 'Two Words' is not possible"),

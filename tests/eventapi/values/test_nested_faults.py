@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import enum
+import json
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -11,8 +14,18 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from eventapi.resources.fields import strict
 from eventapi.values.explanations import RULE
+from eventapi.values.rules import Rules
 from eventapi.values.validation import faults_in_json, faults_of
+from events.errors import Invalid
+
+
+class Color(enum.Enum):
+    """Two colors."""
+
+    RED = "red"
+    BLUE = "blue"
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,12 +77,98 @@ class Moments(msgspec.Struct):
         ("day", "must be a date such as 2026-01-31"),
         ("moment", "must be a time such as 2026-01-31T12:00:00Z"),
         ("key", "must be a UUID"),
-        ("price", "must be a decimal number as a string"),
+        ("price", 'must be a decimal number as a string such as "1.50"'),
     ],
 )
 def test_a_text_of_another_form_gets_a_fault_that_names_the_form(name: str, detail: str) -> None:
     (fault,) = faults_of({name: "another form"}, Moments)
     assert (fault.pointer, fault.detail) == (f"/{name}", detail)
+
+
+class Inside(msgspec.Struct):
+    """A nested value with a limit."""
+
+    at: datetime
+
+
+FIELD_TYPES: tuple[Any, ...] = (
+    *(bool, int, float, str, Decimal, UUID, date, datetime, Color, Inside),
+    *(Literal["a", "b"], Literal["a", 1], list[int], dict[str, datetime], list[Inside]),
+    *(int | None, datetime | None, int | str, int | list[int], Color | None),
+    *(Annotated[str, Meta(min_length=2, max_length=3)], Annotated[str, Meta(pattern="^a$")]),
+    *(Annotated[int, Meta(ge=1, le=5, multiple_of=2)], Annotated[float, Meta(gt=1, lt=9)]),
+    *(Annotated[list[int], Meta(min_length=1, max_length=2)], dict[str, Decimal]),
+)
+ANY_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, 5, -1, 2**70, 1.5, 1e300, "", "x", "abcdefg", "\0", "5", "true", "1_0"),
+    *("2026-01-01", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01T25:00:00Z", "NaN"),
+    *([], ["x"], [1, 2, 3], [None], {}, {"a": "x"}, {"at": "2026-01-01T00:00:00"}),
+    *([{"at": "2026-01-01T00:00:00"}], {"at": None, "more": 1}),
+)
+WORDS = re.compile(
+    r"(has a name that )?(must (be|have|not be) [^`]*|is required|is not known here|"
+    r"is a number that is too large)"
+)
+
+
+@pytest.mark.parametrize("hint", FIELD_TYPES, ids=str)
+def test_no_sentence_of_the_decoder_reaches_a_person(hint: Any) -> None:
+    strict_type = strict(hint)
+    kind = msgspec.defstruct("Kind", [("value", strict_type)])
+    refused = 0
+    for value in ANY_VALUES:
+        for found in faults_in_json(json.dumps({"value": value}).encode(), kind):
+            assert WORDS.fullmatch(found.detail), (value, found.detail)
+            refused += 1
+        if isinstance(value, str):
+            for found in faults_of({"value": value}, kind, is_text=True):
+                assert WORDS.fullmatch(found.detail), (value, found.detail)
+    assert refused > 5
+
+
+def test_a_time_without_an_offset_is_refused_in_the_words_of_a_filter() -> None:
+    kind = msgspec.defstruct("Kind", [("at", strict(datetime))])
+    (fault,) = faults_of({"at": "2026-01-01T00:00:00"}, kind)
+    assert (fault.pointer, fault.detail) == ("/at", "must have an offset, such as Z")
+
+
+NUMBERS = ("0", "-0", "-0.50", "1E+2", "1e-7", "12345678901234567890.10", "0.0")
+NO_NUMBERS = (
+    *("1_000", " 5", "5 ", "5\n", "\u0663", "\uff11", "1\u00a0", "+5", ".5", "5.", "01", "-", ""),
+    *("NaN", "sNaN", "-NaN", "Infinity", "-inf", "1e", "0x5", "1,5"),
+)
+
+
+@pytest.mark.parametrize("hint", [Decimal, Decimal | None, list[Decimal], dict[str, Decimal]])
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_a_decimal_number_has_the_form_of_a_json_number(text: str, hint: Any) -> None:
+    kind = msgspec.defstruct("Kind", [("price", hint)])
+    value = {list[Decimal]: [text], dict[str, Decimal]: {"a": text}}.get(hint, text)
+    pointer = {list[Decimal]: "/price/0", dict[str, Decimal]: "/price/a"}.get(hint, "/price")
+    for found in (
+        faults_of({"price": value}, kind),
+        faults_in_json(msgspec.json.encode({"price": value}), kind),
+    ):
+        assert [(fault.pointer, fault.detail) for fault in found] == [
+            (pointer, 'must be a decimal number as a string such as "1.50"')
+        ]
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_every_form_of_a_json_number_is_a_decimal_number(text: str) -> None:
+    kind = msgspec.defstruct("Kind", [("price", list[Decimal])])
+    assert faults_of({"price": [text]}, kind) == []
+    assert faults_in_json(msgspec.json.encode({"price": [text]}), kind) == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_decimal_number_that_an_action_returns_gets_one_fault_if_it_is_not_finite(
+    number: str,
+) -> None:
+    rules = Rules(msgspec.defstruct("Kind", [("price", Decimal)]))
+    with pytest.raises(Invalid) as caught:
+        rules.check(price=Decimal(number))
+    assert [fault.pointer for fault in caught.value.faults] == ["/price"]
 
 
 class Priced(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,10 +188,10 @@ class Priced(msgspec.Struct, forbid_unknown_fields=True):
         (
             {"prices": ["x", "1", 2], "by_name": {"~/b": 1.5, "long": "2"}, "price": 5},
             {
-                "/price": "must be a decimal number as a string, not a number",
-                "/prices/0": "must be a decimal number as a string",
-                "/prices/2": "must be a decimal number as a string, not a number",
-                "/by_name/~0~1b": "must be a decimal number as a string, not a number",
+                "/price": 'must be a decimal number as a string such as "1.50", not a number',
+                "/prices/0": 'must be a decimal number as a string such as "1.50"',
+                "/prices/2": 'must be a decimal number as a string such as "1.50", not a number',
+                "/by_name/~0~1b": 'must be a decimal number as a string such as "1.50", not a number',
                 "/by_name/long": "has a name that must have at most 3 characters",
             },
         ),

@@ -36,6 +36,7 @@ class Number(enum.Enum):
         ("2", Literal["a", 2], 2),
         ("1", Number, Number.ONE),
         ("1.50", Decimal, Decimal("1.50")),
+        ("1E+2", Decimal | None, Decimal(100)),
         ("2026-01-01", date, date(2026, 1, 1)),
         ("2026-01-01T00:00:00Z", datetime, datetime(2026, 1, 1, tzinfo=UTC)),
     ],
@@ -53,6 +54,10 @@ def test_a_text_is_the_value_of_its_type(text: str, kind: Any, value: Any) -> No
         ("\u0661", int, "must be a whole number"),
         ("null", int | None, "must be a whole number"),
         *((text, float, "must be a number") for text in ("nan", "inf", "1e999", ".5", "1_0")),
+        *(
+            (text, Decimal, "must be a decimal number such as 1.50")
+            for text in ("1_0", " 5", "\u0663", "+5", ".5", "5.", "NaN", "Infinity", "x")
+        ),
         *((text, bool, "must be true or false") for text in ("1", "True", "yes")),
         ("0", datetime, "must be a time such as 2026-01-31T12:00:00Z"),
         ("5", date, "must be a date such as 2026-01-31"),

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -233,8 +234,60 @@ def test_a_decimal_number_is_a_string(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/trips", {"at": NOON, "price": "1_000"}),
+        ("PUT", "/trips/1", {"at": NOON, "price": " 5 "}),
+        ("PATCH", "/trips/1", {"price": "\u0663"}),
+        ("POST", "/trips/1/delay", {"at": NOON, "price": "+5"}),
+        ("POST", "/trips/1/delay", {"at": NOON, "price": "NaN"}),
+    ],
+)
+def test_a_decimal_number_has_the_form_of_a_json_number(
+    api: ResourceApi, method: str, path: str, body: object
+) -> None:
+    me = api.user()
+    assert me.post("/trips", json={"at": NOON, "price": "-0.50"}).json()["price"] == "-0.50"
+    problem = assert_problem(me.request(method, path, json=body), 422, "validation-failed")
+    (fault,) = problem["errors"]
+    assert fault["pointer"] == "/price"
+    assert fault["detail"] == 'must be a decimal number as a string such as "1.50"'
+
+
+def test_the_openapi_document_has_the_form_of_a_decimal_number(api: ResourceApi) -> None:
+    document = api.user().under("").get("/openapi.json").json()
+    forms = [one for one in schemas_in(document) if one.get("format") == "decimal"]
+    assert len(forms) > 3
+    for form in forms:
+        assert re.search(form["pattern"], "-0.50")
+        assert not re.search(form["pattern"], "1_000")
+
+
+def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, dict | list):
+            yield from schemas_in(inner)
+
+
+@pytest.mark.parametrize(
     "query",
-    ["at=0", "at.gt=1767225600", "price=1e", "rate=1_0", "rate=nan", "id=1.0", "id=1e0", "id=+1"],
+    [
+        "price.gt=1_0",
+        "price=.5",
+        "price.in=1,+2",
+        "price.le=NaN",
+        "at=0",
+        "at.gt=1767225600",
+        "price=1e",
+        "rate=1_0",
+        "rate=nan",
+        "id=1.0",
+        "id=1e0",
+        "id=+1",
+    ],
 )
 def test_a_filter_is_strict(api: ResourceApi, query: str) -> None:
     path = "/things" if query.startswith("rate") else "/trips"

@@ -1,0 +1,34 @@
+"""Check values of settings that only some commands use: `serve` and `config` do."""
+
+from __future__ import annotations
+
+from eventapi.cli.failures import Misuse
+from eventapi.configuration.settings import Settings
+from events.errors import ConfigurationError
+
+
+def check_values(settings: Settings) -> None:
+    """Raise `Misuse` for a secret key or a private key that no server can use."""
+    if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
+        raise Misuse("EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CERTFILE")
+    if settings.secret_key is None:
+        return
+    # Slow to import, and the parent of several workers would keep it in memory.
+    from eventapi.security.secret_key import parse_keys  # noqa: PLC0415
+
+    try:
+        parse_keys(settings.secret_key)
+    except ConfigurationError as error:
+        raise Misuse(f"EVENTAPI_{error}") from None
+
+
+def check_resources(settings: Settings) -> None:
+    """Raise `Misuse` for modules that cannot be imported, or that declare badly."""
+    if not settings.resources:
+        return
+    from eventapi.bootstrap.storage import registry_of  # noqa: PLC0415 - as above
+
+    try:
+        registry_of(settings)
+    except ConfigurationError as error:
+        raise Misuse(f"EVENTAPI_RESOURCES: {error}") from None
