@@ -2,6 +2,7 @@
 
 import { html, useState } from "../vendor/preact.js";
 import { request } from "../api.js";
+import { stringify } from "../json.js";
 import { moments } from "../me.js";
 import { filtersIn, titleField } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading } from "../parts/basics.js";
@@ -30,7 +31,7 @@ export function Collection({ who, resource, query }) {
     page.items.forEach((one) => moments.know(one.version, one.updated_at));
     return { ...page, mayCreate: may("POST") };
   };
-  const { data, error, loading, reload } = useLoaded(load, [at, q, after, sort, JSON.stringify(given)]);
+  const { data, error, loading, reload } = useLoaded(load, [at, q, after, sort, stringify(given)]);
   const known = data?.count ?? (data && !after && !data.next ? data.items.length : null);
   const count = known === null ? "" : `${known.toLocaleString("en")} ${known === 1 ? resource.noun : resource.title.toLowerCase()}`;
   return html`

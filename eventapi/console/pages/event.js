@@ -3,6 +3,7 @@
 import { html } from "../vendor/preact.js";
 import { request } from "../api.js";
 import { checkEvent } from "../checks.js";
+import { stringify } from "../json.js";
 import { checkNow, keptKey } from "../light.js";
 import { label } from "../openapi.js";
 import { Failure, Heading, Loading, Time, download, Button } from "../parts/basics.js";
@@ -76,7 +77,7 @@ function Opened({ who, record, personal, proof, text, verdict }) {
       </section>
     </div>
     <details><summary>The line and its proof</summary>
-      <pre>${JSON.stringify(record, null, 2)}</pre><pre>${proof}</pre>
+      <pre>${stringify(record, 2)}</pre><pre>${proof}</pre>
       <${Button} onClick=${() => download(`event-${record.id}.json`, text)}>Save both<//>
     </details>`;
 }

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { follow, get } from "../api.js";
+import { parse, stringify } from "../json.js";
 import { moments } from "../me.js";
 import { resolve } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading, Time } from "../parts/basics.js";
@@ -16,7 +17,7 @@ const WINDOW = 1000;
 export function Timeline({ who, query }) {
   const { type, subject, actor, at } = query;
   const filters = { type, subject, actor };
-  const key = JSON.stringify([filters, at]);
+  const key = stringify([filters, at]);
   const [rows, setRows] = useState(null);
   const [waiting, setWaiting] = useState([]);
   const [more, setMore] = useState(null);
@@ -94,7 +95,7 @@ async function followVisibly(signal, { filters, after, setLive, onEvent }) {
         onEvent: (event) => {
           if (event.event === "reset") return;
           last = Number(event.id);
-          const record = JSON.parse(event.data);
+          const record = parse(event.data);
           show([record]);
           onEvent(record);
         },

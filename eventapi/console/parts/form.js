@@ -1,6 +1,7 @@
 // A form for fields of the OpenAPI document. The server alone checks the values; its answer is shown at the fields.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { stringify } from "../json.js";
 import { Button, Failure, useAction } from "./basics.js";
 
 // `onSubmit(values)` gets the values that differ from `initial`, and may throw a `Problem`.
@@ -104,7 +105,7 @@ function toText(field, initial) {
   if (field.kind === "choices") return value ?? [];
   if (field.kind === "words") return (value ?? []).join("\n");
   if (value === null || value === undefined) return "";
-  if (field.kind === "json") return JSON.stringify(value, null, 2);
+  if (field.kind === "json") return stringify(value, 2);
   if (field.kind === "date-time") return localText(value);
   return String(value);
 }

@@ -1,6 +1,7 @@
 // A value of a field as a person reads it.
 
 import { html } from "../vendor/preact.js";
+import { stringify } from "../json.js";
 import { day } from "../times.js";
 import { Time } from "./basics.js";
 
@@ -13,6 +14,6 @@ export function Value({ field, value }) {
   if (value === true) return "yes";
   if (value === false) return "no";
   if ((typeof value === "number" || typeof value === "bigint") && field?.name !== "id") return value.toLocaleString("en");
-  if (typeof value === "object") return html`<code>${JSON.stringify(value)}</code>`;
+  if (typeof value === "object") return html`<code>${stringify(value)}</code>`;
   return String(value);
 }
