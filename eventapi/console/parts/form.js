@@ -1,7 +1,7 @@
 // A form for fields of the OpenAPI document. The server alone checks the values; its answer is shown at the fields.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { stringify } from "../json.js";
+import { parse, stringify } from "../json.js";
 import { Button, Failure, useAction } from "./basics.js";
 
 // `onSubmit(values)` gets the values that differ from `initial`, and may throw a `Problem`.
@@ -144,7 +144,7 @@ function toValue(field, text) {
   }
   if (field.kind === "json") {
     try {
-      return JSON.parse(text);
+      return parse(text);
     } catch {
       throw new Error("must be JSON, such as [\"a\", \"b\"]");
     }
