@@ -17,7 +17,7 @@ LOOKS = {"light-wide": ("light", 1280), "dark-narrow": ("dark", 390)}
 SPECIAL = ("firstPage", "controls", "failsLater", "failsUnnoticed")
 FLOWS = {
     name: program
-    for program in ("flows.mjs", "values.mjs")
+    for program in ("flows.mjs", "past.mjs", "values.mjs")
     for name in re.findall(r"^async function (\w+)", (PROGRAMS / program).read_text(), re.MULTILINE)
     if name not in SPECIAL
 }

@@ -68,3 +68,7 @@ export function TimeBar({ who, close }) {
 // What a page says while it shows the past.
 export const PastNote = ({ at }) =>
   at && html`<p class="past-note">This is an earlier moment, so nothing can be changed here.</p>`;
+
+// What a page says that has no past.
+export const PresentNote = () =>
+  html`<p class="past-note">This page has no earlier moment: it shows the present, and nothing can be changed here until you are back at now.</p>`;
