@@ -3,8 +3,10 @@
 const DAY = { day: "numeric", month: "short", year: "numeric" };
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 
+// A text that is no time, as an address may have, is returned as it is.
 export function inZone(text, timeZone) {
   const time = new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
   const day = new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone }).format(time);
   return `${day}, ${new Intl.DateTimeFormat("en-GB", { ...CLOCK, timeZone }).format(time)}`;
 }
@@ -16,13 +18,19 @@ export function day(text) {
   return new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone: "UTC" }).format(Date.UTC(year, month - 1, date));
 }
 
-export function ago(text, now = Date.now()) {
-  const seconds = Math.round((now - new Date(text)) / 1000);
-  if (seconds < 60) return "just now";
-  for (const [unit, size] of [["day", 86_400], ["hour", 3_600], ["minute", 60]]) {
-    if (seconds >= size) return new Intl.RelativeTimeFormat("en").format(-Math.floor(seconds / size), unit);
-  }
-  return text;
+// A moment is a position of the log, or a time.
+export const isPosition = (at) => /^\d+$/.test(at);
+
+export const momentOf = (at) => (isPosition(at) ? `event ${Number(at).toLocaleString("en")}` : inZone(at));
+
+// Whether an event, {position, time}, is later than a moment.
+export const isLater = ({ position, time }, at) =>
+  isPosition(at) ? position > Number(at) : microseconds(time) > microseconds(at);
+
+// Since 1970; NaN for a text that is no RFC 3339 time. A Date would cut the last three digits.
+function microseconds(text) {
+  const [, time, digits = "", zone] = /^([^.]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/i.exec(text) || [];
+  return Date.parse(time + zone) * 1000 + Number(digits.slice(0, 6).padEnd(6, "0"));
 }
 
 export function bytes(number) {

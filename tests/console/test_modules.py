@@ -143,6 +143,28 @@ def test_times_are_shown_in_a_zone_and_in_utc(node: Node) -> None:
     ]
 
 
+def test_an_event_is_later_than_a_position_or_a_time_to_the_microsecond(node: Node) -> None:
+    event = {"position": 10, "time": "2026-07-01T23:30:05.123456Z"}
+    moments = {
+        "9": True,
+        "10": False,
+        "11": False,
+        "2026-07-01T23:30:05.123455Z": True,
+        "2026-07-01T23:30:05.123456Z": False,
+        "2026-07-01T23:30:05.123Z": True,
+        "2026-07-01T23:30:05.124Z": False,
+        "2026-07-02T01:30:05+02:00": True,
+        "2026-07-02T01:30:06+02:00": False,
+        "yesterday": False,
+    }
+
+    assert node("later", [[event, at] for at in moments]) == [*moments.values()]
+
+
+def test_a_text_that_is_no_time_is_shown_as_it_is(node: Node) -> None:
+    assert node("times", ["yesterday", "America/New_York"])[0] == "yesterday"
+
+
 def test_every_declared_resource_has_fields_filters_and_actions(node: Node) -> None:
     from tests.console.documents import document  # noqa: PLC0415 - starts an application
 

@@ -4,15 +4,14 @@ import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { follow, get } from "../api.js";
 import { parse, stringify } from "../json.js";
 import { moments } from "../me.js";
-import { resolve } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading, Time } from "../parts/basics.js";
 import { Search } from "../parts/filters.js";
 import { Name } from "../parts/names.js";
 import { cursorOf } from "../parts/pager.js";
 import { Link, change } from "../router.js";
+import { momentOf } from "../times.js";
 
 const ROWS = 50;
-const WINDOW = 1000;
 
 export function Timeline({ who, query }) {
   const { type, subject, actor, at } = query;
@@ -30,11 +29,11 @@ export function Timeline({ who, query }) {
     const aborter = new AbortController();
     const { signal } = aborter;
     const begin = async () => {
-      const last = at && /^\d+$/.test(at) ? Number(at) : (await get("/health", {}, signal)).position;
-      read.current = (before) => eventsBefore(who, filters, before, signal);
-      const page = await read.current(last + 1);
+      const last = at || (await get("/health", {}, signal)).position;
+      read.current = (after) => eventsUpto(last, { ...filters, after }, signal);
+      const page = await read.current();
       show(page.items);
-      setMore(page.before);
+      setMore(page.next);
       setRows(page.items);
       setWaiting([]);
       setError(null);
@@ -54,12 +53,12 @@ export function Timeline({ who, query }) {
       const page = await read.current(more);
       show(page.items);
       setRows((others) => [...others, ...page.items]);
-      setMore(page.before);
+      setMore(page.next);
     } catch (problem) {
       setError(problem);
     }
   };
-  const state = at ? `up to event ${at}` : isLive ? "● live" : "○ not live";
+  const state = at ? `up to ${momentOf(at)}` : isLive ? "● live" : "○ not live";
   return html`
     <${Heading} title="Timeline" note="Everything that happened on this server, newest first.">
       <span class="note" role="status">${state}</span>
@@ -112,25 +111,10 @@ async function followVisibly(signal, { filters, after, setLive, onEvent }) {
   }
 }
 
-// Events before a position, newest first: {items, before}, where `before` is that of the next page.
-async function eventsBefore(who, filters, before, signal) {
-  const operation = who.document.paths["/api/v2/audit/events"].get;
-  const canReverse = operation.parameters.some((one) => resolve(who.document, one).name === "order");
-  if (canReverse) {
-    const page = await get("/audit/events", { ...filters, order: "desc", after: before, limit: ROWS }, signal);
-    return { items: page.items, before: Number(cursorOf(page)) || null };
-  }
-  const isFiltered = Object.values(filters).some(Boolean);
-  const size = isFiltered ? WINDOW : ROWS;
-  let [end, items] = [before, []];
-  while (end > 1 && !items.length) {
-    const start = Math.max(0, end - 1 - size);
-    const page = await get("/audit/events", { ...filters, after: start, limit: size }, signal);
-    const edge = end;
-    items = page.items.filter((one) => Number(one.id) < edge).reverse();
-    end = start + 1;
-  }
-  return { items, before: end > 1 ? end : null };
+// Events up to a moment, newest first: {items, next}, where `next` is the `after` of the next page.
+async function eventsUpto(until, query, signal) {
+  const page = await get("/audit/events", { ...query, until, order: "desc", limit: ROWS }, signal);
+  return { items: page.items, next: Number(cursorOf(page)) || null };
 }
 
 function EventFilters({ query }) {

@@ -96,6 +96,7 @@ function Control({ field, text, shared }) {
 
 export function localText(time) {
   const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return "";
   return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 

@@ -5,13 +5,11 @@ import { get } from "../api.js";
 import { learnExactly, learnMoments, moments } from "../me.js";
 import { change, route } from "../router.js";
 import { useLoaded, useStore } from "../store.js";
-import { inUtc, inZone } from "../times.js";
+import { inUtc, inZone, isPosition } from "../times.js";
 import { Button } from "./basics.js";
 import { localText } from "./form.js";
 
 const PAUSE_MS = 150;
-
-const isPosition = (at) => /^\d+$/.test(at);
 
 export function TimeBar({ who, close }) {
   const { at } = useStore(route).query;

@@ -5,7 +5,7 @@ import { rawMember } from "./console/checks.js";
 import { isConsistent, rootFromInclusion, same } from "./console/merkle.js";
 import { isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./console/notes.js";
 import { resources } from "./console/openapi.js";
-import { createMoments, inUtc, inZone } from "./console/times.js";
+import { createMoments, inUtc, inZone, isLater } from "./console/times.js";
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
 const all = (cases, work) => Promise.all(cases.map((given) => work(...given)));
@@ -29,6 +29,7 @@ const functions = {
     known.forEach((pair) => moments.know(...pair));
     return positions.map((one) => moments.timeOf(one));
   },
+  later: (cases) => cases.map(([event, at]) => isLater(event, at)),
   times: ([text, zone]) => [inZone(text, zone), inUtc(text)],
   resources: (document) => resources(document),
 };

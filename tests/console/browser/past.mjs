@@ -37,4 +37,47 @@ async function present({ page, open, operator, token, signIn, user, request, has
   check();
 }
 
-export const flows = { present };
+async function atTime({ page, open, auditor, token, signIn, user, request, has, check, axe }) {
+  const ann = await user();
+  const made = await request("POST", "/gauges", { token: ann.token, body: { name: "first" } });
+  const path = `/gauges/${made.id}`;
+  const second = await request("PATCH", path, { token: ann.token, body: { name: "second" } });
+  await request("PATCH", path, { token: ann.token, body: { name: "third" } });
+  const eve = await token(auditor);
+  const { items } = await request("GET", `/audit/events?after=${second.version - 1}&limit=1`, { token: eve });
+  const time = items[0].time; // Between the changes, and to the microsecond.
+
+  await open(`/audit/events?at=${encodeURIComponent(time)}`);
+  await signIn(auditor);
+  const newest = () => page.locator("tbody tr td:first-child").first().innerText();
+  await page.locator("tbody tr").first().waitFor();
+  expect((await newest()) === second.version.toLocaleString("en"), `${await newest()} is later than ${second.version}`);
+  await page.getByText(/up to \d+ \w+ \d{4}, \d\d:\d\d:\d\d/).waitFor();
+  await page.getByRole("searchbox", { name: /^Subject/ }).fill(`gauges/${made.id}`);
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 2);
+  await axe();
+  await open(`/audit/events?at=${made.version}`);
+  await page.getByText(`up to event ${made.version.toLocaleString("en")}`).waitFor();
+  await page.locator("tbody tr").first().waitFor();
+  expect((await newest()) === made.version.toLocaleString("en"), await newest());
+
+  await button(page, "Sign out").click();
+  await open(`${path}?at=${encodeURIComponent(time)}`);
+  await signIn(ann.username);
+  await page.getByRole("heading", { name: "second", level: 1 }).waitFor();
+  await page.locator(".history > li").first().waitFor();
+  expect((await page.locator(".history > li.later").count()) === 1, "one change is later");
+  check();
+}
+
+async function noTime({ page, open, user, signIn, has, check }) {
+  const ann = await user();
+  await open("/gauges?at=yesterday"); // A link that was written by hand.
+  await signIn(ann.username);
+  await page.getByRole("alert").waitFor();
+  await button(page, "Back to now").click();
+  await has("There are no gauges yet.");
+  check();
+}
+
+export const flows = { present, atTime, noTime };
