@@ -3,19 +3,28 @@
 const DAY = { day: "numeric", month: "short", year: "numeric" };
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 
+// To make a format takes as long as to use it some hundred times.
+const formats = new Map();
+
+function formatsOf(zone) {
+  if (!formats.has(zone)) {
+    formats.set(zone, [DAY, CLOCK].map((parts) => new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: zone })));
+  }
+  return formats.get(zone);
+}
+
 // A text that is no time, as an address may have, is returned as it is.
 export function inZone(text, timeZone) {
   const time = new Date(text);
   if (Number.isNaN(time.getTime())) return text;
-  const day = new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone }).format(time);
-  return `${day}, ${new Intl.DateTimeFormat("en-GB", { ...CLOCK, timeZone }).format(time)}`;
+  return formatsOf(timeZone).map((one) => one.format(time)).join(", ");
 }
 
 export const inUtc = (text) => `${inZone(text, "UTC")} UTC`;
 
 export function day(text) {
   const [year, month, date] = text.split("-").map(Number);
-  return new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone: "UTC" }).format(Date.UTC(year, month - 1, date));
+  return formatsOf("UTC")[0].format(Date.UTC(year, month - 1, date));
 }
 
 // A moment is a position of the log, or a time.
@@ -40,12 +49,18 @@ export function bytes(number) {
 }
 
 // Positions whose times are known, from everything that a page has loaded. Positions and times grow together, so the
-// time of any other position is between those of its neighbours.
+// time of any other position is between those of its neighbours; so of too many, every second one is forgotten.
+const MOST_MOMENTS = 2000;
+
 export function createMoments() {
   const times = new Map();
   return {
     know(position, time) {
-      if (position && time) times.set(Number(position), Date.parse(time));
+      if (!position || !time) return;
+      times.set(Number(position), Date.parse(time));
+      if (times.size <= MOST_MOMENTS) return;
+      const known = [...times.keys()].sort((one, other) => one - other);
+      known.slice(0, -1).forEach((one, place) => place % 2 && times.delete(one));
     },
     // {time, isExact}, or null if nothing is known on one side.
     timeOf(position) {

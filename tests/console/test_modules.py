@@ -136,6 +136,15 @@ def test_positions_get_times_between_those_of_their_neighbours(node: Node) -> No
     ]
 
 
+def test_of_many_known_positions_some_are_kept_and_the_others_estimated(node: Node) -> None:
+    found = node("thinned", 10_000)
+
+    assert found["exact"] <= 2_000
+    assert found["right"]
+    assert found["ends"]
+    assert node("thinned", 1_000)["exact"] == 1_000
+
+
 def test_times_are_shown_in_a_zone_and_in_utc(node: Node) -> None:
     assert node("times", ["2026-07-01T23:30:05.123456Z", "America/New_York"]) == [
         "1 Jul 2026, 19:30:05",

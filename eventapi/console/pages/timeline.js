@@ -1,6 +1,6 @@
 // The events of the log, newest first, and live. New ones wait behind a button, so that no row moves under a pointer.
 
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact.js";
 import { follow, get } from "../api.js";
 import { parse, stringify } from "../json.js";
 import { moments } from "../me.js";
@@ -12,13 +12,17 @@ import { Link, change } from "../router.js";
 import { momentOf } from "../times.js";
 
 const ROWS = 50;
+const MOST = 1000; // Rows, and events that wait.
+const PAUSE_MS = 200;
+
+const NONE = { count: 0, events: [] };
 
 export function Timeline({ who, query }) {
   const { type, subject, actor, at } = query;
   const filters = { type, subject, actor };
   const key = stringify([filters, at]);
   const [rows, setRows] = useState(null);
-  const [waiting, setWaiting] = useState([]);
+  const [waiting, setWaiting] = useState(NONE);
   const [more, setMore] = useState(null);
   const [isLive, setLive] = useState(false);
   const [error, setError] = useState(null);
@@ -35,18 +39,25 @@ export function Timeline({ who, query }) {
       show(page.items);
       setMore(page.next);
       setRows(page.items);
-      setWaiting([]);
+      setWaiting(NONE);
       setError(null);
       if (at) return;
-      await followVisibly(signal, { filters, after: last, setLive, onEvent: (one) => setWaiting((others) => [one, ...others]) });
+      const onEvent = gather(signal, (found) =>
+        setWaiting(({ count, events }) => ({ count: count + found.length, events: [...found.toReversed(), ...events].slice(0, MOST) })),
+      );
+      await followVisibly(signal, { filters, after: last, setLive, onEvent });
     };
     begin().catch((problem) => signal.aborted || setError(problem));
     return () => aborter.abort();
   }, [key, turn]);
 
   const showWaiting = () => {
-    setRows((others) => [...waiting, ...others]);
-    setWaiting([]);
+    if (waiting.count > MOST) return setTurn(turn + 1); // Some are not kept: begin again at the newest.
+    show(waiting.events);
+    const all = [...waiting.events, ...rows];
+    if (all.length > MOST) setMore(Number(all[MOST - 1].id));
+    setRows(all.slice(0, MOST));
+    return setWaiting(NONE);
   };
   const showOlder = async () => {
     try {
@@ -58,6 +69,7 @@ export function Timeline({ who, query }) {
       setError(problem);
     }
   };
+  const table = useMemo(() => rows?.length > 0 && html`<${Events} who=${who} rows=${rows} />`, [who, rows]);
   const state = at ? `up to ${momentOf(at)}` : isLive ? "● live" : "○ not live";
   return html`
     <${Heading} title="Timeline" note="Everything that happened on this server, newest first.">
@@ -66,16 +78,29 @@ export function Timeline({ who, query }) {
     <${EventFilters} query=${query} />
     <${Failure} error=${error} retry=${() => setTurn(turn + 1)} />
     <p class="waiting" aria-live="polite">
-      ${waiting.length > 0 && html`<${Button} kind="main" onClick=${showWaiting}>
-        Show ${waiting.length} new ${waiting.length === 1 ? "event" : "events"}<//>`}
+      ${waiting.count > 0 && html`<${Button} kind="main" onClick=${showWaiting}>
+        Show ${waiting.count > MOST ? `${MOST.toLocaleString("en")}+` : waiting.count} new ${waiting.count === 1 ? "event" : "events"}<//>`}
     </p>
     ${!rows && !error && html`<${Loading} />`}
     ${rows && !rows.length && html`<${Empty} title="No events match."><p>Remove a filter, or wait: new events appear here.</p><//>`}
-    ${rows?.length > 0 && html`<${Events} who=${who} rows=${rows} />`}
+    ${table}
     ${more > 1 && html`<p><${Button} onClick=${showOlder}>Earlier events<//></p>`}`;
 }
 
 const show = (events) => events.forEach((one) => moments.know(one.id, one.time));
+
+// Hand on the events of a short while together, because the page is rendered each time.
+function gather(signal, hand) {
+  let found = [];
+  const flush = () => {
+    if (!signal.aborted) hand(found);
+    found = [];
+  };
+  return (one) => {
+    if (!found.length) setTimeout(flush, PAUSE_MS);
+    found.push(one);
+  };
+}
 
 // The stream is closed while its page is hidden: a browser has few connections to one server.
 async function followVisibly(signal, { filters, after, setLive, onEvent }) {
@@ -94,9 +119,7 @@ async function followVisibly(signal, { filters, after, setLive, onEvent }) {
         onEvent: (event) => {
           if (event.event === "reset") return;
           last = Number(event.id);
-          const record = parse(event.data);
-          show([record]);
-          onEvent(record);
+          onEvent(parse(event.data));
         },
       });
     }

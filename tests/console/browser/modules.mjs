@@ -29,6 +29,14 @@ const functions = {
     known.forEach((pair) => moments.know(...pair));
     return positions.map((one) => moments.timeOf(one));
   },
+  // How many of so many known positions are still known.
+  thinned: (count) => {
+    const moments = createMoments();
+    const time = (position) => new Date(position * 60_000).toISOString();
+    for (let position = 1; position <= count; position++) moments.know(position, time(position));
+    const found = Array.from({ length: count }, (_, place) => ({ ...moments.timeOf(place + 1), wanted: time(place + 1) }));
+    return { exact: found.filter((one) => one.isExact).length, right: found.every((one) => one.time === one.wanted), ends: [found[0], found.at(-1)].every((one) => one.isExact) };
+  },
   later: (cases) => cases.map(([event, at]) => isLater(event, at)),
   times: ([text, zone]) => [inZone(text, zone), inUtc(text)],
   resources: (document) => resources(document),
