@@ -15,17 +15,16 @@ function formatsOf(zone) {
 
 // A text that is no time, as an address may have, is returned as it is.
 export function inZone(text, timeZone) {
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime())) return text;
-  return formatsOf(timeZone).map((one) => one.format(time)).join(", ");
+  if (Number.isNaN(Date.parse(text))) return text;
+  return `${dayIn(timeZone, text)}, ${formatsOf(timeZone)[1].format(new Date(text))}`;
 }
 
 export const inUtc = (text) => `${inZone(text, "UTC")} UTC`;
 
-export function day(text) {
-  const [year, month, date] = text.split("-").map(Number);
-  return formatsOf("UTC")[0].format(Date.UTC(year, month - 1, date));
-}
+export const day = (text) => dayIn("UTC", text);
+
+// "1 Mar 50" would be one of this century.
+const dayIn = (zone, text) => formatsOf(zone)[0].format(new Date(text)).replace(/\d+$/, (year) => year.padStart(4, "0"));
 
 // A moment is a position of the log, or a time.
 export const isPosition = (at) => /^\d+$/.test(at);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 
 from msgspec import Struct, field
 
@@ -29,4 +29,3 @@ class Gauge(Resource):
     span: Range | None = None
     counter: Clear[list[int]] = field(default_factory=list)
     day: date | None = None
-    moment: datetime | None = None

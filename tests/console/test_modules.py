@@ -152,6 +152,36 @@ def test_times_are_shown_in_a_zone_and_in_utc(node: Node) -> None:
     ]
 
 
+def test_days_have_years_of_four_digits(node: Node) -> None:
+    days = {
+        "0001-01-01": "1 Jan 0001",
+        "0050-03-01": "1 Mar 0050",
+        "0999-12-31": "31 Dec 0999",
+        "2026-02-28": "28 Feb 2026",
+        "9999-12-31": "31 Dec 9999",
+    }
+
+    assert node("days", [*days]) == [*days.values()]
+    assert node("times", ["0050-03-01T12:00:00Z", "UTC"])[0] == "1 Mar 0050, 12:00:00"
+
+
+def test_numbers_are_shown_with_every_digit(node: Node) -> None:
+    numbers = {
+        0: "0",
+        999: "999",
+        -1000: "-1,000",
+        1234567: "1,234,567",
+        0.0004: "0.0004",
+        1.00001: "1.00001",
+        -1234.56789: "-1,234.56789",
+        -0.5: "-0.5",
+        1e-9: "1e-9",
+        1e300: "1e+300",
+    }
+
+    assert node("grouped", [*numbers]) == [*numbers.values()]
+
+
 def test_an_event_is_later_than_a_position_or_a_time_to_the_microsecond(node: Node) -> None:
     event = {"position": 10, "time": "2026-07-01T23:30:05.123456Z"}
     moments = {

@@ -5,7 +5,8 @@ import { rawMember } from "./console/checks.js";
 import { isConsistent, rootFromInclusion, same } from "./console/merkle.js";
 import { isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./console/notes.js";
 import { resources } from "./console/openapi.js";
-import { createMoments, inUtc, inZone, isLater } from "./console/times.js";
+import { grouped } from "./console/parts/values.js";
+import { createMoments, day, inUtc, inZone, isLater } from "./console/times.js";
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
 const all = (cases, work) => Promise.all(cases.map((given) => work(...given)));
@@ -38,6 +39,8 @@ const functions = {
     return { exact: found.filter((one) => one.isExact).length, right: found.every((one) => one.time === one.wanted), ends: [found[0], found.at(-1)].every((one) => one.isExact) };
   },
   later: (cases) => cases.map(([event, at]) => isLater(event, at)),
+  days: (texts) => texts.map(day),
+  grouped: (numbers) => numbers.map(grouped),
   times: ([text, zone]) => [inZone(text, zone), inUtc(text)],
   resources: (document) => resources(document),
 };

@@ -94,4 +94,19 @@ async function lines({ page, context, open, auditor, user, token, signIn, reques
   check();
 }
 
-export const flows = { integers, typed, lines };
+async function shown({ page, open, user, signIn, request, has, check }) {
+  const { token, username } = await user();
+  const made = await request("POST", "/gauges", { token, body: { name: "small", level: 1.00001, day: "0050-03-01" } });
+  await open("/gauges");
+  await signIn(username);
+  const row = page.locator("tbody tr");
+  for (const text of ["1.00001", "1 Mar 0050"]) await row.getByText(text, { exact: true }).waitFor();
+  await request("PATCH", `/gauges/${made.id}`, { token, body: { level: 1.00002 } });
+  await request("PATCH", `/gauges/${made.id}`, { token, body: { level: 0.0004 } });
+  await open(`/gauges/${made.id}`);
+  await has("Level: 1.00001 → 1.00002");
+  await has("Level: 1.00002 → 0.0004");
+  check();
+}
+
+export const flows = { integers, typed, lines, shown };
