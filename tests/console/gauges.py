@@ -1,4 +1,4 @@
-"""A resource whose values are at the limits of what the console can show."""
+"""Resources whose values and names are at the limits of what the console can show."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ class Gauge(Resource):
     span: Range | None = None
     counter: Clear[list[int]] = field(default_factory=list)
     day: date | None = None
+
+
+class Meeting(Resource):
+    """A resource with fields that have the names of the console's own parameters."""
+
+    collection = "meetings"
+
+    title: str
+    at: int = 0
+    q: str = ""
+    sort: str = ""
+    after: str = ""

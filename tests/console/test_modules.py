@@ -235,5 +235,5 @@ def test_every_declared_resource_has_fields_filters_and_actions(node: Node) -> N
         *("id", "number", "customer", "cents", "due", "paid"),
         *("owner", "created_at", "updated_at"),
     }
-    assert filters["paid"] == ["", "ne", "in", "null"]
+    assert filters["paid"] == ["eq", "ne", "in", "null"]
     assert "contains" in filters["customer"]

@@ -109,4 +109,49 @@ async function shown({ page, open, user, signIn, request, has, check }) {
   check();
 }
 
-export const flows = { integers, typed, lines, shown };
+// Fields may have the names of the console's own parameters.
+async function names({ page, open, user, signIn, request, has, check, axe }) {
+  const { token, username } = await user();
+  const create = (body) => request("POST", "/meetings", { token, body });
+  await create({ title: "one", at: 5, q: "wanted", sort: "title" });
+  const made = await create({ title: "two", at: 6, q: "other", after: "three" });
+  await create({ title: "later", at: 5 });
+  await open(`/meetings?at=${made.version}`);
+  await signIn(username);
+  await has("2 meetings");
+  await button(page, "Filter").click();
+  await page.getByLabel("Field").selectOption("at");
+  await page.getByLabel("Value").fill("5");
+  await axe();
+  await button(page, "Show").click();
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 1);
+  await has("At is 5");
+  const parameters = () => Object.fromEntries(new URL(page.url()).searchParams);
+  expect(parameters()["at.eq"] === "5" && parameters().at === String(made.version), page.url());
+  await page.getByRole("slider", { name: "Moment" }).fill(String(made.version - 1));
+  await page.waitForURL(new RegExp(`at=${made.version - 1}`));
+  await has("At is 5");
+  await page.getByRole("link", { name: "one" }).waitFor();
+  await button(page, "Back to now").click();
+  await has("2 meetings");
+  await page.getByRole("columnheader", { name: "Sort" }).getByRole("button").click();
+  await page.locator('th[aria-sort="ascending"]', { hasText: "Sort" }).waitFor();
+  await button(page, "Remove the filter At").click();
+  await has("3 meetings");
+
+  await open("/meetings?q.eq=wanted");
+  await has("1 meeting");
+  await has("Q is wanted");
+  await open("/meetings?q=later");
+  await has("1 meeting");
+  expect(!(await page.locator(".chip").count()), "a search is no filter");
+  await open("/meetings?title=two&after.ne=none"); // As older links have it.
+  await has("1 meeting");
+  await has("Title is two");
+  await page.getByRole("searchbox").fill("nothing");
+  await button(page, "Show all").click();
+  await has("3 meetings");
+  check();
+}
+
+export const flows = { integers, typed, lines, shown, names };
