@@ -469,7 +469,7 @@ async function deliveries({ page, open, operator, signIn, user, token, request, 
   }
   await axe();
   await row.getByRole("link", { name: made.url }).click();
-  await has("Failing since");
+  await has("Failing at");
   await page.getByText(/event [\d,]+, [\d,]+ behind/).waitFor();
   await axe();
   await button(page, "Deliver again").click();
@@ -489,6 +489,38 @@ async function deliveries({ page, open, operator, signIn, user, token, request, 
   await button(page, "Delete…").click();
   await dialog.getByRole("button", { name: "Delete" }).click();
   await has("The webhook is deleted.");
+  check();
+}
+
+// Which event a failing webhook is tried with: an auditor can open it.
+async function failing({ page, open, operator, auditor, signIn, user, token, request, has, check, axe }) {
+  const otto = await token(operator);
+  const { token: ann } = await user();
+  const body = { url: "https://hooks.invalid/failing", types: ["gauge.*"] };
+  const made = await request("POST", "/webhooks", { token: otto, body });
+  await request("POST", "/items", { token: ann, body: { title: "not wanted" } });
+  const wanted = await request("POST", "/gauges", { token: ann, body: { name: "wanted" } });
+  let state = made;
+  for (let tries = 0; !state.failing_since; tries++) {
+    expect(tries < 60, "the delivery fails");
+    await page.waitForTimeout(500);
+    state = await request("GET", `/webhooks/${made.id}`, { token: otto });
+  }
+  await open(`/webhooks/${made.id}`);
+  await signIn(operator);
+  await has(`the first that it wants after event ${state.position.toLocaleString("en")}`);
+  expect(!(await page.locator("main dd a").count()), "an operator who is no auditor cannot open events");
+  await axe();
+  await button(page, "Sign out").click();
+  await signIn(auditor);
+  const event = page.getByRole("link", { name: `event ${wanted.version.toLocaleString("en")}`, exact: true });
+  await event.waitFor();
+  await has(/gauge\.created, since \d+ \w+ \d{4}/);
+  await page.getByRole("link", { name: `event ${state.position.toLocaleString("en")}`, exact: true }).waitFor();
+  await axe();
+  await event.click();
+  await page.getByRole("heading", { name: `Event ${wanted.version.toLocaleString("en")}`, level: 1 }).waitFor();
+  await request("DELETE", `/webhooks/${made.id}`, { token: otto });
   check();
 }
 
@@ -748,5 +780,5 @@ async function failsUnnoticed() {
 }
 
 export const flows = {
-  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, flood, differences, sharing, ownChange, deliveries, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
+  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, flood, differences, sharing, ownChange, deliveries, failing, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
 };
