@@ -1,5 +1,6 @@
 // Requests to the public API, and its errors as sentences.
 
+import { parse, stringify } from "./json.js";
 import { createStore } from "./store.js";
 import { api, renew, session } from "./session.js";
 
@@ -41,7 +42,7 @@ export async function request(method, path, { body, query, headers = {}, signal,
   }
   const options = { method, signal, cache: "no-store", headers: { ...headers } };
   if (body !== undefined) {
-    options.body = JSON.stringify(body, exact);
+    options.body = stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
   let response = await send(url, options);
@@ -63,14 +64,6 @@ export async function request(method, path, { body, query, headers = {}, signal,
   else if (as === "json" && response.status !== 204 && response.status !== 202) data = parse(await response.text());
   return { data, position, etag, may, response };
 }
-
-// Integers have 64 bits, and JavaScript's numbers 53: the others are kept as BigInt where the browser has the text.
-export const parse = (text) =>
-  JSON.parse(text, (_, value, context) =>
-    Number.isInteger(value) && !Number.isSafeInteger(value) && context?.source ? BigInt(context.source) : value,
-  );
-
-const exact = (_, value) => (typeof value === "bigint" ? JSON.rawJSON(String(value)) : value);
 
 async function send(url, options) {
   const kept = session.get();
@@ -102,7 +95,7 @@ export async function follow(path, { query, after, signal, onEvent, onState }) {
       pause = 1000;
       for await (const event of eventsOf(response.body)) {
         if (event.id) last = Number(event.id);
-        if (event.event === "reset") last = JSON.parse(event.data).position;
+        if (event.event === "reset") last = parse(event.data).position;
         if (event.data) onEvent(event);
       }
     } catch (error) {

@@ -4,6 +4,7 @@
 // `get(path)` returns the text of a path of the API, or throws an error with a `status`. `kept` is what the last check
 // returned as `keep`: {vkey, note, time}. A verdict is {state, title, text, keep?, evidence?, size?}.
 
+import { parse } from "./json.js";
 import { isConsistent, leafHash, rootFromInclusion, same } from "./merkle.js";
 import { Malformed, isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./notes.js";
 
@@ -77,7 +78,7 @@ async function newestOf({ get, key, known, least, pause }) {
 }
 
 async function tooShort(get, newest, largest, known) {
-  const health = JSON.parse(await get("/health"));
+  const health = parse(await get("/health"));
   if (health.database === "lost") {
     throw new Error("The server has lost its database, and shows an older state until it is back.");
   }
@@ -159,12 +160,12 @@ class NotIncluded extends Malformed {
 // checkpoint. Returns {line, index, checkpoint}; throws `Malformed` with the reason otherwise.
 export async function checkEvent(text, vkey) {
   const line = rawMember(text, "record");
-  const { proof } = JSON.parse(text);
+  const { proof } = parse(text);
   const { index, hashes, checkpoint } = parseInclusion(proof);
   if (!(await isSigned(checkpoint, await parseKey(vkey)))) {
     throw new Malformed("its checkpoint is not signed by the key of this log");
   }
-  if (index !== Number(JSON.parse(line).id) - 1) throw new Malformed("its proof is one of another event");
+  if (index !== Number(parse(line).id) - 1) throw new Malformed("its proof is one of another event");
   const leaf = await leafHash(new TextEncoder().encode(line));
   const root = await rootFromInclusion(index, checkpoint.size, leaf, hashes);
   if (!root || !same(root, checkpoint.root)) throw new NotIncluded(checkpoint);

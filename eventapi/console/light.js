@@ -2,13 +2,14 @@
 
 import { acknowledged, request } from "./api.js";
 import { RED, check, rawMember } from "./checks.js";
+import { parse, stringify } from "./json.js";
 import { root, session } from "./session.js";
 import { createStore } from "./store.js";
 
 const KEY = `eventapi.light ${root.pathname}`;
 const EVERY_MS = 30_000;
 
-const read = () => JSON.parse(localStorage.getItem(KEY) || "{}");
+const read = () => parse(localStorage.getItem(KEY) || "{}");
 
 // The last verdict; null before the first. A red one is kept until a person decides, also over a reload.
 export const light = createStore(read().red || null);
@@ -38,10 +39,10 @@ async function ownLine(position) {
   const query = { after: position - 1 };
   const answer = await request("GET", "/auth/me/export", { query, as: "text" }).catch(() => null);
   if (!answer) return null;
-  const isOwn = (line) => JSON.parse(rawMember(line, "record")).id === String(position);
+  const isOwn = (line) => parse(rawMember(line, "record")).id === String(position);
   const own = answer.data.split("\n").find((line) => line && isOwn(line));
   if (!own) settled = position;
-  return own && JSON.parse(own).proof ? own : null;
+  return own && parse(own).proof ? own : null;
 }
 
 async function once(heads) {
@@ -49,8 +50,8 @@ async function once(heads) {
   const least = acknowledged.get();
   const verdict = red || (await check({ get: fetchText, kept, heads, least, own: () => ownLine(least), pause }));
   if (verdict.own) proven = settled = verdict.own;
-  if (verdict.state === RED) localStorage.setItem(KEY, JSON.stringify({ kept, red: verdict }));
-  else if (verdict.keep) localStorage.setItem(KEY, JSON.stringify({ kept: verdict.keep }));
+  if (verdict.state === RED) localStorage.setItem(KEY, stringify({ kept, red: verdict }));
+  else if (verdict.keep) localStorage.setItem(KEY, stringify({ kept: verdict.keep }));
   light.set({ ...verdict, proven, time: verdict.time || new Date().toISOString() });
   return verdict;
 }

@@ -2,9 +2,10 @@
 
 import { html, render, useEffect } from "./vendor/preact.js";
 import { start } from "./light.js";
-import { loadMe, me } from "./me.js";
+import { asReader, loadMe, me } from "./me.js";
 import { Button, Empty, Failure, Heading, Loading, Messages } from "./parts/basics.js";
 import { Layout, Light } from "./parts/layout.js";
+import { PresentNote } from "./parts/time-bar.js";
 import { Link, route } from "./router.js";
 import { forgetTokens, root, session } from "./session.js";
 import { useLoaded, useStore } from "./store.js";
@@ -42,8 +43,16 @@ function Console() {
   return html`<${Layout}><${Page} who=${who} /><//>`;
 }
 
+// Of these the API has no past: while a moment is chosen, their pages show the present, and nothing can be changed there.
+const PRESENT = new Set(["users", "webhooks", "auth", "health", "log"]);
+
 function Page({ who }) {
   const { parts, query } = useStore(route);
+  if (!query.at || !PRESENT.has(parts[0])) return html`<${Place} who=${who} parts=${parts} query=${query} />`;
+  return html`<${PresentNote} /><${Place} who=${asReader(who)} parts=${parts} query=${query} />`;
+}
+
+function Place({ who, parts, query }) {
   const [first, second, third] = parts;
   const resource = who.resources.find((one) => one.collection === first);
   const key = parts.join("/");

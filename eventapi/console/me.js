@@ -8,7 +8,7 @@ import { createStore } from "./store.js";
 
 export const moments = createMoments();
 
-// {user, document, resources, isAuditor, isOperator}, or null.
+// {user, document, resources, isAuditor, isOperator, mayChange}, or null.
 export const me = createStore(null);
 
 let document_ = null;
@@ -22,8 +22,12 @@ export async function loadMe() {
     resources: resources(document),
     isAuditor: user.roles.includes("auditor"),
     isOperator: user.roles.includes("operator"),
+    mayChange: true,
   });
 }
+
+// The same person where nothing can be changed.
+export const asReader = (who) => ({ ...who, isOperator: false, mayChange: false });
 
 export async function signOut() {
   try {

@@ -103,7 +103,7 @@ function kindOf(schema, items) {
 }
 
 const OPERATORS = {
-  "": "is",
+  eq: "is",
   contains: "contains",
   prefix: "begins with",
   ne: "is not",
@@ -115,28 +115,33 @@ const OPERATORS = {
   null: "is empty",
 };
 
-// The filters of a list: the parameters that are named after a field, with the operators that they have.
+// The filters of a list: the parameters that are named after a field and perhaps an operator, with all of their operators.
 function filtersOf(document, list, fields) {
   const found = [];
   for (const given of list.parameters || []) {
     const parameter = resolve(document, given);
-    const field = fields.find((one) => one.name === parameter.name);
+    const [name, first = "eq"] = parameter.name.split(".");
+    const field = fields.find((one) => one.name === name);
     if (parameter.in !== "query" || !field || !/^Only /.test(parameter.description || "")) continue;
     const more = [...parameter.description.matchAll(/`[a-z0-9_]+\.([a-z]+)`/g)].map((match) => match[1]);
-    const names = ["", ...Object.keys(OPERATORS).filter((name) => more.includes(name))];
+    const names = [first, ...Object.keys(OPERATORS).filter((name) => more.includes(name))];
     const operators = names.map((name) => ({ name, label: OPERATORS[name] }));
     found.push({ field, operators });
   }
   return found;
 }
 
-// The parameters of the address bar that are filters: [{parameter, field, operator, value}].
+// The console's own parameters of a table. A filter has an operator after a dot, so a field may have their names.
+const OWN = new Set(["at", "q", "sort", "after"]);
+
+// The filters in the address bar: [{key, parameter, field, operator, value}], where `key` is the name there, and `parameter`
+// the one of the API. Older links have no operator where it is `eq`.
 export function filtersIn(query, resource) {
-  return Object.entries(query).flatMap(([parameter, value]) => {
-    const [name, operator = ""] = parameter.split(".");
+  return Object.entries(query).flatMap(([key, value]) => {
+    const [name, operator = OWN.has(key) ? null : "eq"] = key.split(".");
     const filter = resource.filters.find((one) => one.field.name === name);
     const known = filter?.operators.find((one) => one.name === operator);
-    return known ? [{ parameter, field: filter.field, operator: known, value }] : [];
+    return known ? [{ key, parameter: `${name}.${operator}`, field: filter.field, operator: known, value }] : [];
   });
 }
 

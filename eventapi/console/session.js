@@ -3,6 +3,7 @@
 // A refresh token works once. A lock lets one tab at a time renew, and the others then find the new tokens. Where
 // there are no locks (a page without TLS), the server's grace for tabs that race covers it.
 
+import { parse, stringify } from "./json.js";
 import { createStore } from "./store.js";
 
 export const root = new URL("../../", import.meta.url);
@@ -10,7 +11,7 @@ export const api = new URL("api/v2/", root).href.replace(/\/$/, "");
 
 const KEY = `eventapi.session ${root.pathname}`;
 
-const read = () => JSON.parse(localStorage.getItem(KEY) || "null");
+const read = () => parse(localStorage.getItem(KEY) || "null");
 
 export const session = createStore(read());
 
@@ -20,7 +21,7 @@ addEventListener("storage", (event) => {
 
 export function keepTokens(pair) {
   const kept = { access: pair.access_token, refresh: pair.refresh_token };
-  localStorage.setItem(KEY, JSON.stringify(kept));
+  localStorage.setItem(KEY, stringify(kept));
   session.set(kept);
 }
 
@@ -83,7 +84,7 @@ async function renewOnce(refused) {
   const response = await fetch(`${api}/auth/refresh`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ refresh_token: kept.refresh }),
+    body: stringify({ refresh_token: kept.refresh }),
     cache: "no-store",
   });
   if (response.ok) {

@@ -3,26 +3,42 @@
 const DAY = { day: "numeric", month: "short", year: "numeric" };
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 
+// To make a format takes as long as to use it some hundred times.
+const formats = new Map();
+
+function formatsOf(zone) {
+  if (!formats.has(zone)) {
+    formats.set(zone, [DAY, CLOCK].map((parts) => new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: zone })));
+  }
+  return formats.get(zone);
+}
+
+// A text that is no time, as an address may have, is returned as it is.
 export function inZone(text, timeZone) {
-  const time = new Date(text);
-  const day = new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone }).format(time);
-  return `${day}, ${new Intl.DateTimeFormat("en-GB", { ...CLOCK, timeZone }).format(time)}`;
+  if (Number.isNaN(Date.parse(text))) return text;
+  return `${dayIn(timeZone, text)}, ${formatsOf(timeZone)[1].format(new Date(text))}`;
 }
 
 export const inUtc = (text) => `${inZone(text, "UTC")} UTC`;
 
-export function day(text) {
-  const [year, month, date] = text.split("-").map(Number);
-  return new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone: "UTC" }).format(Date.UTC(year, month - 1, date));
-}
+export const day = (text) => dayIn("UTC", text);
 
-export function ago(text, now = Date.now()) {
-  const seconds = Math.round((now - new Date(text)) / 1000);
-  if (seconds < 60) return "just now";
-  for (const [unit, size] of [["day", 86_400], ["hour", 3_600], ["minute", 60]]) {
-    if (seconds >= size) return new Intl.RelativeTimeFormat("en").format(-Math.floor(seconds / size), unit);
-  }
-  return text;
+// "1 Mar 50" would be one of this century.
+const dayIn = (zone, text) => formatsOf(zone)[0].format(new Date(text)).replace(/\d+$/, (year) => year.padStart(4, "0"));
+
+// A moment is a position of the log, or a time.
+export const isPosition = (at) => /^\d+$/.test(at);
+
+export const momentOf = (at) => (isPosition(at) ? `event ${Number(at).toLocaleString("en")}` : inZone(at));
+
+// Whether an event, {position, time}, is later than a moment.
+export const isLater = ({ position, time }, at) =>
+  isPosition(at) ? position > Number(at) : microseconds(time) > microseconds(at);
+
+// Since 1970; NaN for a text that is no RFC 3339 time. A Date would cut the last three digits.
+function microseconds(text) {
+  const [, time, digits = "", zone] = /^([^.]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/i.exec(text) || [];
+  return Date.parse(time + zone) * 1000 + Number(digits.slice(0, 6).padEnd(6, "0"));
 }
 
 export function bytes(number) {
@@ -32,12 +48,18 @@ export function bytes(number) {
 }
 
 // Positions whose times are known, from everything that a page has loaded. Positions and times grow together, so the
-// time of any other position is between those of its neighbours.
+// time of any other position is between those of its neighbours; so of too many, every second one is forgotten.
+const MOST_MOMENTS = 2000;
+
 export function createMoments() {
   const times = new Map();
   return {
     know(position, time) {
-      if (position && time) times.set(Number(position), Date.parse(time));
+      if (!position || !time) return;
+      times.set(Number(position), Date.parse(time));
+      if (times.size <= MOST_MOMENTS) return;
+      const known = [...times.keys()].sort((one, other) => one - other);
+      known.slice(0, -1).forEach((one, place) => place % 2 && times.delete(one));
     },
     // {time, isExact}, or null if nothing is known on one side.
     timeOf(position) {

@@ -1,4 +1,4 @@
-"""A real server for browsers: invoices, shared lists and items, an auditor and an operator."""
+"""A real server for browsers: invoices, shared lists, gauges, an auditor and an operator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 from tests.end_to_end.server import ROOT, Server, by_serve
 
 PASSWORD = "correct horse battery staple"
-RESOURCES = "eventapi.examples.shop,eventapi.examples.todo"
+RESOURCES = "eventapi.examples.shop,eventapi.examples.todo,tests.console.gauges"
 AUDITOR, OPERATOR = "eve-auditor", "olga-operator"
 
 

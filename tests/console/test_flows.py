@@ -15,8 +15,13 @@ from tests.console.service import Service
 
 LOOKS = {"light-wide": ("light", 1280), "dark-narrow": ("dark", 390)}
 SPECIAL = ("firstPage", "controls", "failsLater", "failsUnnoticed")
-ALL_FLOWS = re.findall(r"^async function (\w+)", (PROGRAMS / "flows.mjs").read_text(), re.MULTILINE)
-FLOWS = [name for name in ALL_FLOWS if name not in SPECIAL]
+FLOWS = {
+    name: program
+    for program in ("flows.mjs", "past.mjs", "values.mjs")
+    for name in re.findall(r"^async function (\w+)", (PROGRAMS / program).read_text(), re.MULTILINE)
+    if name not in SPECIAL
+}
+"""Programs by the names of their flows."""
 
 MAX_BYTES = 150_000
 
@@ -25,7 +30,7 @@ MAX_BYTES = 150_000
 @pytest.mark.parametrize("flow", FLOWS)
 def test_flow(run: Run, served: Service, flow: str, look: str) -> None:
     scheme, width = LOOKS[look]
-    run("flows.mjs", flow, scheme=scheme, width=width, **served.options)
+    run(FLOWS[flow], flow, scheme=scheme, width=width, **served.options)
 
 
 def test_the_first_page_is_small(run: Run, served: Service) -> None:

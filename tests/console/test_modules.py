@@ -136,11 +136,72 @@ def test_positions_get_times_between_those_of_their_neighbours(node: Node) -> No
     ]
 
 
+def test_of_many_known_positions_some_are_kept_and_the_others_estimated(node: Node) -> None:
+    found = node("thinned", 10_000)
+
+    assert found["exact"] <= 2_000
+    assert found["right"]
+    assert found["ends"]
+    assert node("thinned", 1_000)["exact"] == 1_000
+
+
 def test_times_are_shown_in_a_zone_and_in_utc(node: Node) -> None:
     assert node("times", ["2026-07-01T23:30:05.123456Z", "America/New_York"]) == [
         "1 Jul 2026, 19:30:05",
         "1 Jul 2026, 23:30:05 UTC",
     ]
+
+
+def test_days_have_years_of_four_digits(node: Node) -> None:
+    days = {
+        "0001-01-01": "1 Jan 0001",
+        "0050-03-01": "1 Mar 0050",
+        "0999-12-31": "31 Dec 0999",
+        "2026-02-28": "28 Feb 2026",
+        "9999-12-31": "31 Dec 9999",
+    }
+
+    assert node("days", [*days]) == [*days.values()]
+    assert node("times", ["0050-03-01T12:00:00Z", "UTC"])[0] == "1 Mar 0050, 12:00:00"
+
+
+def test_numbers_are_shown_with_every_digit(node: Node) -> None:
+    numbers = {
+        0: "0",
+        999: "999",
+        -1000: "-1,000",
+        1234567: "1,234,567",
+        0.0004: "0.0004",
+        1.00001: "1.00001",
+        -1234.56789: "-1,234.56789",
+        -0.5: "-0.5",
+        1e-9: "1e-9",
+        1e300: "1e+300",
+    }
+
+    assert node("grouped", [*numbers]) == [*numbers.values()]
+
+
+def test_an_event_is_later_than_a_position_or_a_time_to_the_microsecond(node: Node) -> None:
+    event = {"position": 10, "time": "2026-07-01T23:30:05.123456Z"}
+    moments = {
+        "9": True,
+        "10": False,
+        "11": False,
+        "2026-07-01T23:30:05.123455Z": True,
+        "2026-07-01T23:30:05.123456Z": False,
+        "2026-07-01T23:30:05.123Z": True,
+        "2026-07-01T23:30:05.124Z": False,
+        "2026-07-02T01:30:05+02:00": True,
+        "2026-07-02T01:30:06+02:00": False,
+        "yesterday": False,
+    }
+
+    assert node("later", [[event, at] for at in moments]) == [*moments.values()]
+
+
+def test_a_text_that_is_no_time_is_shown_as_it_is(node: Node) -> None:
+    assert node("times", ["yesterday", "America/New_York"])[0] == "yesterday"
 
 
 def test_every_declared_resource_has_fields_filters_and_actions(node: Node) -> None:
@@ -174,5 +235,5 @@ def test_every_declared_resource_has_fields_filters_and_actions(node: Node) -> N
         *("id", "number", "customer", "cents", "due", "paid"),
         *("owner", "created_at", "updated_at"),
     }
-    assert filters["paid"] == ["", "ne", "in", "null"]
+    assert filters["paid"] == ["eq", "ne", "in", "null"]
     assert "contains" in filters["customer"]

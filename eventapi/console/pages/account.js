@@ -26,10 +26,10 @@ export function Account({ who }) {
   };
   return html`
     <${Heading} title="Account" note=${user.username}>
-      <${Button} onClick=${() => setDialog("profile")}>Edit profile<//>
-      <${Button} onClick=${() => setDialog("password")}>Change password<//>
-      <${Button} onClick=${() => setDialog("factor")}>Second factor<//>
-      <${Button} onClick=${() => setDialog("erase")}>Erase…<//>
+      ${who.mayChange && html`<${Button} onClick=${() => setDialog("profile")}>Edit profile<//>
+        <${Button} onClick=${() => setDialog("password")}>Change password<//>
+        <${Button} onClick=${() => setDialog("factor")}>Second factor<//>
+        <${Button} onClick=${() => setDialog("erase")}>Erase…<//>`}
     <//>
     <dl class="facts">
       <dt>Email</dt><dd>${user.email} <span class="note">${user.email_verified ? "verified" : "not verified"}</span></dd>
@@ -37,8 +37,8 @@ export function Account({ who }) {
       <dt>Roles</dt><dd>${user.roles.join(", ") || "—"}</dd>
       <dt>Since</dt><dd><${Time} at=${user.created_at} /></dd>
     </dl>
-    <${Keys} document=${document} />
-    <${Sessions} />
+    <${Keys} who=${who} />
+    <${Sessions} who=${who} />
     <${Events} />
     ${dialog === "profile" && html`<${Dialog} title="Edit profile" onClose=${close}>
       <${Form} fields=${formOf(document, "ProfilePatch")} initial=${user} submit="Save" onSubmit=${save} onCancel=${close} /><//>`}
@@ -91,7 +91,7 @@ function SecondFactor({ onClose }) {
   <//>`;
 }
 
-function Keys({ document }) {
+function Keys({ who }) {
   const [isNew, setNew] = useState(false);
   const [made, setMade] = useState(null);
   const { data, error, reload } = useLoaded((signal) => get("/auth/keys", {}, signal), []);
@@ -106,7 +106,7 @@ function Keys({ document }) {
     reload();
   };
   return html`<section aria-labelledby="keys">
-    <header class="heading"><h2 id="keys">API keys</h2><div class="buttons"><${Button} onClick=${() => setNew(true)}>New key<//></div></header>
+    <header class="heading"><h2 id="keys">API keys</h2><div class="buttons">${who.mayChange && html`<${Button} onClick=${() => setNew(true)}>New key<//>`}</div></header>
     <${Failure} error=${error || revoke.error} retry=${reload} />
     ${data && !data.length && html`<${Empty} title="You have no API keys."><p>A program sends one instead of your password.</p><//>`}
     ${data?.length > 0 &&
@@ -115,17 +115,17 @@ function Keys({ document }) {
       <tbody>${data.map(
         (one) => html`<tr key=${one.id}><td>${one.name}</td><td>${one.scopes.join(", ")}</td><td><${Time} at=${one.created_at} /></td>
           <td><${Time} at=${one.expires_at} /></td><td><${Time} at=${one.last_used_at} /></td>
-          <td><${Button} aria-label="Revoke ${one.name}" onClick=${() => revoke.run(one)}>Revoke<//></td></tr>`,
+          <td>${who.mayChange && html`<${Button} aria-label="Revoke ${one.name}" onClick=${() => revoke.run(one)}>Revoke<//>`}</td></tr>`,
       )}</tbody></table></div>`}
     ${isNew && html`<${Dialog} title="New key" onClose=${() => setNew(false)}>
-      <${Form} fields=${formOf(document, "KeyRequest")} submit="Create" onSubmit=${create} onCancel=${() => setNew(false)} /><//>`}
+      <${Form} fields=${formOf(who.document, "KeyRequest")} submit="Create" onSubmit=${create} onCancel=${() => setNew(false)} /><//>`}
     ${made && html`<${Dialog} title="${made.name} is ready" onClose=${() => setMade(null)}>
       <p>It is shown only now. Keep it as you keep a password.</p><${Secret} label="Key" text=${made.key} />
       <div class="buttons"><${Button} kind="main" onClick=${() => setMade(null)}>Done<//></div><//>`}
   </section>`;
 }
 
-function Sessions() {
+function Sessions({ who }) {
   const { data, error, reload } = useLoaded((signal) => get("/auth/sessions", {}, signal), []);
   const end = useAction(async (one) => {
     await request("DELETE", `/auth/sessions/${one.id}`);
@@ -139,7 +139,7 @@ function Sessions() {
       <thead><tr><th scope="col">Program</th><th scope="col">Address</th><th scope="col">Since</th><th scope="col"><span class="hidden">Actions</span></th></tr></thead>
       <tbody>${data.map(
         (one) => html`<tr key=${one.id}><td class="wide">${one.user_agent || "not known"}</td><td>${one.address || "not known"}</td><td><${Time} at=${one.started_at} /></td>
-          <td>${one.current ? "this session" : html`<${Button} aria-label="End the session of ${one.address}" onClick=${() => end.run(one)}>End<//>`}</td></tr>`,
+          <td>${one.current ? "this session" : who.mayChange && html`<${Button} aria-label="End the session of ${one.address}" onClick=${() => end.run(one)}>End<//>`}</td></tr>`,
       )}</tbody></table></div>`}
   </section>`;
 }

@@ -2,6 +2,7 @@
 
 import { html, useState } from "../vendor/preact.js";
 import { request } from "../api.js";
+import { stringify } from "../json.js";
 import { moments } from "../me.js";
 import { filtersIn, titleField } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading } from "../parts/basics.js";
@@ -30,7 +31,7 @@ export function Collection({ who, resource, query }) {
     page.items.forEach((one) => moments.know(one.version, one.updated_at));
     return { ...page, mayCreate: may("POST") };
   };
-  const { data, error, loading, reload } = useLoaded(load, [at, q, after, sort, JSON.stringify(given)]);
+  const { data, error, loading, reload } = useLoaded(load, [at, q, after, sort, stringify(given)]);
   const known = data?.count ?? (data && !after && !data.next ? data.items.length : null);
   const count = known === null ? "" : `${known.toLocaleString("en")} ${known === 1 ? resource.noun : resource.title.toLowerCase()}`;
   return html`
@@ -46,16 +47,16 @@ export function Collection({ who, resource, query }) {
     (data.items.length
       ? html`<${Table} who=${who} resource=${resource} rows=${data.items} sort=${sort} busy=${loading} />
           <${Pager} after=${after} page=${data} count=${count} />`
-      : html`<${Nothing} resource=${resource} at=${at} isFiltered=${isFiltered} given=${given} create=${data.mayCreate && (() => setNew(true))} />`)}
+      : html`<${Nothing} resource=${resource} at=${at} isFiltered=${isFiltered} filters=${filters} create=${data.mayCreate && (() => setNew(true))} />`)}
     ${isNew &&
     html`<${CreateDialog} resource=${resource} onClose=${() => setNew(false)}
       onDone=${(entity) => (setNew(false), go(`/${resource.collection}/${entity.id}`))} />`}`;
 }
 
-function Nothing({ resource, at, isFiltered, given, create }) {
+function Nothing({ resource, at, isFiltered, filters, create }) {
   const plural = resource.title.toLowerCase();
   if (isFiltered) {
-    const nothing = Object.fromEntries(Object.keys(given).map((name) => [name, undefined]));
+    const nothing = Object.fromEntries(filters.map((one) => [one.key, undefined]));
     return html`<${Empty} title="No ${plural} match.">
       <${Button} onClick=${() => change({ ...nothing, q: undefined, after: undefined })}>Show all<//><//>`;
   }

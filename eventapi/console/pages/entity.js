@@ -12,6 +12,7 @@ import { PastNote } from "../parts/time-bar.js";
 import { Value } from "../parts/values.js";
 import { Link } from "../router.js";
 import { useLoaded } from "../store.js";
+import { isLater, isPosition } from "../times.js";
 
 const orNull = (promise) => promise.catch((error) => (error.status === 404 ? null : Promise.reject(error)));
 
@@ -100,7 +101,7 @@ function Gone({ path, at, history, reload, noun, mayWrite }) {
 
 function BringBack({ path, at, reload, noun }) {
   const { run, busy, error } = useAction(async () => {
-    await request("POST", `${path}/restore`, { body: { as_of: /^\d+$/.test(at) ? Number(at) : at } });
+    await request("POST", `${path}/restore`, { body: { as_of: isPosition(at) ? Number(at) : at } });
     say(`The ${noun} is again as it was at that moment.`);
     reload();
   });
@@ -122,8 +123,7 @@ function History({ who, resource, path, entries, at }) {
     <h2 id="history">History</h2>
     <ol class="history">
       ${rows.reverse().map((one) => {
-        const isLater = at && /^\d+$/.test(at) && one.position > Number(at);
-        return html`<li key=${one.position} class=${isLater ? "later" : ""}>
+        return html`<li key=${one.position} class=${at && isLater(one, at) ? "later" : ""}>
           <p><strong>${label(one.verb)}</strong> <span class="note"><${Time} at=${one.time} />, by <${Name} who=${who} subject=${one.actor} /></span></p>
           ${one.reason && html`<p class="reason">“${one.reason}”</p>`}
           ${one.verb !== "created" &&

@@ -2,7 +2,8 @@
 
 import { html } from "../vendor/preact.js";
 import { request } from "../api.js";
-import { checkEvent } from "../checks.js";
+import { checkEvent, rawMember } from "../checks.js";
+import { parse } from "../json.js";
 import { checkNow, keptKey } from "../light.js";
 import { label } from "../openapi.js";
 import { Failure, Heading, Loading, Time, download, Button } from "../parts/basics.js";
@@ -15,8 +16,9 @@ export function EventPage({ who, position }) {
   const number = Number(position);
   const load = async (signal) => {
     const { data: text } = await request("GET", `/audit/events/${encodeURIComponent(position)}`, { signal, as: "text" });
-    const { record, personal, proof } = JSON.parse(text);
-    return { record, personal, proof, text, verdict: await verdictOf(text) };
+    const line = rawMember(text, "record"); // Exactly what is checked; a parser would take a second member of that name.
+    const { personal, proof } = parse(text);
+    return { line, record: parse(line), personal, proof, text, verdict: await verdictOf(text) };
   };
   const { data, error, reload } = useLoaded(load, []);
   return html`
@@ -46,7 +48,7 @@ async function verdictOf(text) {
   }
 }
 
-function Opened({ who, record, personal, proof, text, verdict }) {
+function Opened({ who, line, record, personal, proof, text, verdict }) {
   const [collection, id] = record.subject.split("/");
   const resource = who.resources.find((one) => one.collection === collection);
   const page = resource ? `/${collection}/${id}` : collection === "users" || collection === "webhooks" ? `/${collection}/${id}` : null;
@@ -76,7 +78,7 @@ function Opened({ who, record, personal, proof, text, verdict }) {
       </section>
     </div>
     <details><summary>The line and its proof</summary>
-      <pre>${JSON.stringify(record, null, 2)}</pre><pre>${proof}</pre>
+      <pre>${line}</pre><pre>${proof}</pre>
       <${Button} onClick=${() => download(`event-${record.id}.json`, text)}>Save both<//>
     </details>`;
 }

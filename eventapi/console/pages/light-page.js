@@ -3,6 +3,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { request } from "../api.js";
 import { checkEvent } from "../checks.js";
+import { stringify } from "../json.js";
 import { checkNow, keptKey, light, trustAnew } from "../light.js";
 import { Button, Failure, Heading, Time, download, useAction } from "../parts/basics.js";
 import { SIGNS } from "../parts/layout.js";
@@ -44,7 +45,7 @@ function Green({ verdict }) {
 
 function Red({ verdict }) {
   const { run, busy } = useAction(trustAnew);
-  const save = () => download("contradiction.json", `${JSON.stringify(verdict, null, 2)}\n`);
+  const save = () => download("contradiction.json", `${stringify(verdict, 2)}\n`);
   const { kept, shown } = verdict.evidence;
   return html`
     <p>Both checkpoints are kept in this browser. Save them: together they prove what happened, to anyone who has the key.</p>

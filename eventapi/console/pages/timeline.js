@@ -1,24 +1,28 @@
 // The events of the log, newest first, and live. New ones wait behind a button, so that no row moves under a pointer.
 
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact.js";
 import { follow, get } from "../api.js";
+import { parse, stringify } from "../json.js";
 import { moments } from "../me.js";
-import { resolve } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading, Time } from "../parts/basics.js";
 import { Search } from "../parts/filters.js";
 import { Name } from "../parts/names.js";
 import { cursorOf } from "../parts/pager.js";
 import { Link, change } from "../router.js";
+import { momentOf } from "../times.js";
 
 const ROWS = 50;
-const WINDOW = 1000;
+const MOST = 1000; // Rows, and events that wait.
+const PAUSE_MS = 200;
+
+const NONE = { count: 0, events: [] };
 
 export function Timeline({ who, query }) {
   const { type, subject, actor, at } = query;
   const filters = { type, subject, actor };
-  const key = JSON.stringify([filters, at]);
+  const key = stringify([filters, at]);
   const [rows, setRows] = useState(null);
-  const [waiting, setWaiting] = useState([]);
+  const [waiting, setWaiting] = useState(NONE);
   const [more, setMore] = useState(null);
   const [isLive, setLive] = useState(false);
   const [error, setError] = useState(null);
@@ -29,36 +33,44 @@ export function Timeline({ who, query }) {
     const aborter = new AbortController();
     const { signal } = aborter;
     const begin = async () => {
-      const last = at && /^\d+$/.test(at) ? Number(at) : (await get("/health", {}, signal)).position;
-      read.current = (before) => eventsBefore(who, filters, before, signal);
-      const page = await read.current(last + 1);
+      const last = at || (await get("/health", {}, signal)).position;
+      read.current = (after) => eventsUpto(last, { ...filters, after }, signal);
+      const page = await read.current();
       show(page.items);
-      setMore(page.before);
+      setMore(page.next);
       setRows(page.items);
-      setWaiting([]);
+      setWaiting(NONE);
       setError(null);
       if (at) return;
-      await followVisibly(signal, { filters, after: last, setLive, onEvent: (one) => setWaiting((others) => [one, ...others]) });
+      const onEvent = gather(signal, (found) =>
+        setWaiting(({ count, events }) => ({ count: count + found.length, events: [...found.toReversed(), ...events].slice(0, MOST) })),
+      );
+      await followVisibly(signal, { filters, after: last, setLive, onEvent });
     };
     begin().catch((problem) => signal.aborted || setError(problem));
     return () => aborter.abort();
   }, [key, turn]);
 
   const showWaiting = () => {
-    setRows((others) => [...waiting, ...others]);
-    setWaiting([]);
+    if (waiting.count > MOST) return setTurn(turn + 1); // Some are not kept: begin again at the newest.
+    show(waiting.events);
+    const all = [...waiting.events, ...rows];
+    if (all.length > MOST) setMore(Number(all[MOST - 1].id));
+    setRows(all.slice(0, MOST));
+    return setWaiting(NONE);
   };
   const showOlder = async () => {
     try {
       const page = await read.current(more);
       show(page.items);
       setRows((others) => [...others, ...page.items]);
-      setMore(page.before);
+      setMore(page.next);
     } catch (problem) {
       setError(problem);
     }
   };
-  const state = at ? `up to event ${at}` : isLive ? "● live" : "○ not live";
+  const table = useMemo(() => rows?.length > 0 && html`<${Events} who=${who} rows=${rows} />`, [who, rows]);
+  const state = at ? `up to ${momentOf(at)}` : isLive ? "● live" : "○ not live";
   return html`
     <${Heading} title="Timeline" note="Everything that happened on this server, newest first.">
       <span class="note" role="status">${state}</span>
@@ -66,16 +78,29 @@ export function Timeline({ who, query }) {
     <${EventFilters} query=${query} />
     <${Failure} error=${error} retry=${() => setTurn(turn + 1)} />
     <p class="waiting" aria-live="polite">
-      ${waiting.length > 0 && html`<${Button} kind="main" onClick=${showWaiting}>
-        Show ${waiting.length} new ${waiting.length === 1 ? "event" : "events"}<//>`}
+      ${waiting.count > 0 && html`<${Button} kind="main" onClick=${showWaiting}>
+        Show ${waiting.count > MOST ? `${MOST.toLocaleString("en")}+` : waiting.count} new ${waiting.count === 1 ? "event" : "events"}<//>`}
     </p>
     ${!rows && !error && html`<${Loading} />`}
     ${rows && !rows.length && html`<${Empty} title="No events match."><p>Remove a filter, or wait: new events appear here.</p><//>`}
-    ${rows?.length > 0 && html`<${Events} who=${who} rows=${rows} />`}
+    ${table}
     ${more > 1 && html`<p><${Button} onClick=${showOlder}>Earlier events<//></p>`}`;
 }
 
 const show = (events) => events.forEach((one) => moments.know(one.id, one.time));
+
+// Hand on the events of a short while together, because the page is rendered each time.
+function gather(signal, hand) {
+  let found = [];
+  const flush = () => {
+    if (!signal.aborted) hand(found);
+    found = [];
+  };
+  return (one) => {
+    if (!found.length) setTimeout(flush, PAUSE_MS);
+    found.push(one);
+  };
+}
 
 // The stream is closed while its page is hidden: a browser has few connections to one server.
 async function followVisibly(signal, { filters, after, setLive, onEvent }) {
@@ -94,9 +119,7 @@ async function followVisibly(signal, { filters, after, setLive, onEvent }) {
         onEvent: (event) => {
           if (event.event === "reset") return;
           last = Number(event.id);
-          const record = JSON.parse(event.data);
-          show([record]);
-          onEvent(record);
+          onEvent(parse(event.data));
         },
       });
     }
@@ -111,25 +134,10 @@ async function followVisibly(signal, { filters, after, setLive, onEvent }) {
   }
 }
 
-// Events before a position, newest first: {items, before}, where `before` is that of the next page.
-async function eventsBefore(who, filters, before, signal) {
-  const operation = who.document.paths["/api/v2/audit/events"].get;
-  const canReverse = operation.parameters.some((one) => resolve(who.document, one).name === "order");
-  if (canReverse) {
-    const page = await get("/audit/events", { ...filters, order: "desc", after: before, limit: ROWS }, signal);
-    return { items: page.items, before: Number(cursorOf(page)) || null };
-  }
-  const isFiltered = Object.values(filters).some(Boolean);
-  const size = isFiltered ? WINDOW : ROWS;
-  let [end, items] = [before, []];
-  while (end > 1 && !items.length) {
-    const start = Math.max(0, end - 1 - size);
-    const page = await get("/audit/events", { ...filters, after: start, limit: size }, signal);
-    const edge = end;
-    items = page.items.filter((one) => Number(one.id) < edge).reverse();
-    end = start + 1;
-  }
-  return { items, before: end > 1 ? end : null };
+// Events up to a moment, newest first: {items, next}, where `next` is the `after` of the next page.
+async function eventsUpto(until, query, signal) {
+  const page = await get("/audit/events", { ...query, until, order: "desc", limit: ROWS }, signal);
+  return { items: page.items, next: Number(cursorOf(page)) || null };
 }
 
 function EventFilters({ query }) {

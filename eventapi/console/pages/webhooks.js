@@ -50,6 +50,29 @@ export function Webhooks({ who }) {
       <div class="buttons"><${Button} kind="main" onClick=${() => go(`/webhooks/${made.id}`)}>Done<//></div><//>`}`;
 }
 
+// Whether a webhook gets events of a type; it never gets those about webhooks.
+const wants = ({ types }, type) => {
+  const kind = type.split(".")[0];
+  return kind !== "webhook" && (!types.length || types.includes(type) || types.includes(`${kind}.*`));
+};
+
+const EventLink = ({ who, position }) => {
+  const text = `event ${position.toLocaleString("en")}`;
+  return who.isAuditor ? html`<${Link} to="/audit/events/${position}">${text}<//>` : text;
+};
+
+// The event that cannot be delivered. The API has the position before it, and auditors can read which events follow.
+function Failing({ who, one }) {
+  const load = async (signal) => {
+    const page = who.isAuditor && (await get("/audit/events", { after: one.position, limit: 1000 }, signal));
+    return page && page.items.find(({ type }) => wants(one, type));
+  };
+  const { data: event } = useLoaded(load, [one.position]);
+  return html`<dt>Failing at</dt><dd>${event
+    ? html`<${EventLink} who=${who} position=${Number(event.id)} />, ${event.type}`
+    : html`the first that it wants after <${EventLink} who=${who} position=${one.position} />`}, since <${Time} at=${one.failing_since} /></dd>`;
+}
+
 export function Webhook({ who, id }) {
   const path = `/webhooks/${encodeURIComponent(id)}`;
   const { data: one, error, reload } = useLoaded((signal) => get(path, {}, signal), []);
@@ -64,8 +87,8 @@ export function Webhook({ who, id }) {
         <dt>Description</dt><dd>${one.description || "—"}</dd>
         <dt>State</dt><dd>${stateOf(one)}</dd>
         <dt>Last answer</dt><dd>${one.last_status}</dd>
-        ${one.failing_since && html`<dt>Failing since</dt><dd><${Time} at=${one.failing_since} /></dd>`}
-        <dt>Delivered up to</dt><dd>event ${one.position.toLocaleString("en")}, ${one.lag.toLocaleString("en")} behind</dd>
+        ${one.failing_since && html`<${Failing} who=${who} one=${one} />`}
+        <dt>Delivered up to</dt><dd><${EventLink} who=${who} position=${one.position} />, ${one.lag.toLocaleString("en")} behind</dd>
         <dt>Created</dt><dd><${Time} at=${one.created_at} /></dd>
       </dl>
       ${who.isOperator && html`<${Changes} who=${who} one=${one} path=${path} reload=${reload} />`}`}`;

@@ -2,6 +2,7 @@
 
 import { html, useRef, useState } from "../vendor/preact.js";
 import { get, request } from "../api.js";
+import { stringify } from "../json.js";
 import { label, titleOf } from "../openapi.js";
 import { Button, Dialog, say } from "./basics.js";
 import { Form } from "./form.js";
@@ -11,7 +12,7 @@ import { Value } from "./values.js";
 function useIdempotencyKey() {
   const last = useRef({});
   return (body) => {
-    const text = JSON.stringify(body, (_, value) => (typeof value === "bigint" ? String(value) : value));
+    const text = stringify(body);
     if (last.current.text !== text) {
       const bytes = crypto.getRandomValues(new Uint8Array(16));
       last.current = { text, key: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
@@ -49,7 +50,7 @@ export function EditDialog({ resource, entity, onClose, onDone }) {
   };
   if (conflict) {
     const { body, now } = conflict;
-    const changed = resource.form.filter((one) => JSON.stringify(now[one.name]) !== JSON.stringify(base[one.name]));
+    const changed = resource.form.filter((one) => stringify(now[one.name]) !== stringify(base[one.name]));
     return html`<${Dialog} title="This was changed meanwhile" onClose=${onClose}>
       <p>While you were editing, this was changed:</p>
       <dl class="facts">

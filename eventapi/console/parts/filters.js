@@ -1,4 +1,4 @@
-// Search and filters of a table; all of them are in the address bar, with the names of the API.
+// Search and filters of a table; all of them are in the address bar, with names of the API.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { filtersIn } from "../openapi.js";
@@ -22,13 +22,13 @@ export function Search({ q, label, on = (text) => change({ q: text, after: undef
 export function Filters({ resource, query }) {
   const [isOpen, setOpen] = useState(false);
   const active = filtersIn(query, resource);
-  const remove = (one) => change({ [one.parameter]: undefined, after: undefined });
+  const remove = (one) => change({ [one.key]: undefined, after: undefined });
   return html`<div class="filters">
     <${Search} q=${query.q} label="Search ${resource.title.toLowerCase()}" />
     <${Button} onClick=${() => setOpen(true)}>Filter<//>
     <ul>
       ${active.map(
-        (one) => html`<li key=${one.parameter} class="chip">
+        (one) => html`<li key=${one.key} class="chip">
           <span>${one.field.label} ${wordsOf(one)}</span>
           <${Button} kind="link" aria-label="Remove the filter ${one.field.label}" onClick=${() => remove(one)}>✕<//>
         </li>`,
@@ -57,7 +57,7 @@ function FilterDialog({ resource, onClose }) {
     event.preventDefault();
     let value = new FormData(event.target).get("value");
     if (field.kind === "date-time" && !choices && value) value = new Date(value).toISOString();
-    change({ [known.name ? `${name}.${known.name}` : name]: value, after: undefined });
+    change({ [`${name}.${known.name}`]: value, after: undefined });
     onClose();
   };
   const words = { true: known.name === "null" ? "empty" : "yes", false: known.name === "null" ? "not empty" : "no" };

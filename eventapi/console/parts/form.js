@@ -1,6 +1,7 @@
 // A form for fields of the OpenAPI document. The server alone checks the values; its answer is shown at the fields.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { parse, stringify } from "../json.js";
 import { Button, Failure, useAction } from "./basics.js";
 
 // `onSubmit(values)` gets the values that differ from `initial`, and may throw a `Problem`.
@@ -95,6 +96,7 @@ function Control({ field, text, shared }) {
 
 export function localText(time) {
   const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return "";
   return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
@@ -104,7 +106,7 @@ function toText(field, initial) {
   if (field.kind === "choices") return value ?? [];
   if (field.kind === "words") return (value ?? []).join("\n");
   if (value === null || value === undefined) return "";
-  if (field.kind === "json") return JSON.stringify(value, null, 2);
+  if (field.kind === "json") return stringify(value, 2);
   if (field.kind === "date-time") return localText(value);
   return String(value);
 }
@@ -143,7 +145,7 @@ function toValue(field, text) {
   }
   if (field.kind === "json") {
     try {
-      return JSON.parse(text);
+      return parse(text);
     } catch {
       throw new Error("must be JSON, such as [\"a\", \"b\"]");
     }

@@ -4,8 +4,14 @@ import { html, useEffect } from "../vendor/preact.js";
 import { get } from "../api.js";
 import { createStore, useStore } from "../store.js";
 
-const names = createStore({});
+// A store for each subject, because a page may have names by the thousand.
+const names = new Map();
 const asked = new Set();
+
+function nameOf(subject) {
+  if (!names.has(subject)) names.set(subject, createStore(null));
+  return names.get(subject);
+}
 
 async function learn(who, subject) {
   if (asked.has(subject) || !subject.startsWith("users/")) return;
@@ -17,13 +23,13 @@ async function learn(who, subject) {
     // A session is always started by its own user.
     const page = await get("/auth/me/events", { limit: 100 });
     const own = page.items.find((one) => one.type === "session.started")?.actor;
-    if (own) names.set((last) => ({ ...last, [own]: who.user.username }));
+    if (own) nameOf(own).set(who.user.username);
   }
-  if (name) names.set((last) => ({ ...last, [subject]: name }));
+  if (name) nameOf(subject).set(name);
 }
 
 export function Name({ who, subject }) {
-  const known = useStore(names);
+  const known = useStore(nameOf(subject));
   useEffect(() => void learn(who, subject).catch(() => {}), [subject]);
-  return html`<span title=${subject}>${known[subject] || subject}</span>`;
+  return html`<span title=${subject}>${known || subject}</span>`;
 }

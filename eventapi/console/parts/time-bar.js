@@ -5,13 +5,11 @@ import { get } from "../api.js";
 import { learnExactly, learnMoments, moments } from "../me.js";
 import { change, route } from "../router.js";
 import { useLoaded, useStore } from "../store.js";
-import { inUtc, inZone } from "../times.js";
+import { inUtc, inZone, isPosition } from "../times.js";
 import { Button } from "./basics.js";
 import { localText } from "./form.js";
 
 const PAUSE_MS = 150;
-
-const isPosition = (at) => /^\d+$/.test(at);
 
 export function TimeBar({ who, close }) {
   const { at } = useStore(route).query;
@@ -68,3 +66,7 @@ export function TimeBar({ who, close }) {
 // What a page says while it shows the past.
 export const PastNote = ({ at }) =>
   at && html`<p class="past-note">This is an earlier moment, so nothing can be changed here.</p>`;
+
+// What a page says that has no past.
+export const PresentNote = () =>
+  html`<p class="past-note">This page has no earlier moment: it shows the present, and nothing can be changed here until you are back at now.</p>`;

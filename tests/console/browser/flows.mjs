@@ -313,6 +313,64 @@ async function timeline({ page, open, auditor, signIn, user, request, has, check
   check();
 }
 
+// Counts the formats of times that are made, and how often the page says how many events wait.
+function countWork() {
+  const { DateTimeFormat } = Intl;
+  globalThis.work = { formats: 0, counts: 0 };
+  Intl.DateTimeFormat = class extends DateTimeFormat {
+    constructor(...given) {
+      super(...given);
+      globalThis.work.formats++;
+    }
+  };
+  new MutationObserver((all) => {
+    globalThis.work.counts += all.filter(({ target }) => target.parentElement?.closest(".waiting")).length;
+  }).observe(document, { subtree: true, childList: true, characterData: true });
+}
+
+async function flood({ page, context, open, auditor, signIn, user, request, has, check, axe }) {
+  const ann = await user();
+  const requests = Array.from({ length: 60 }, () => ({ method: "POST", path: "/items", body: { title: "one of many" } }));
+  await request("POST", "/batch", { token: ann.token, body: { requests } });
+  await context.addInitScript(countWork);
+  let [release, next] = [];
+  const wait = () => (next = new Promise((resolve) => (release = resolve)));
+  wait();
+  await context.route(/audit\/events/, async (route) => {
+    const headers = route.request().headers();
+    if (headers.accept !== "text/event-stream") return route.continue();
+    const count = await next;
+    wait();
+    const events = Array.from({ length: count }, (_, place) => {
+      const id = String(Number(headers["last-event-id"]) + 1 + place);
+      const event = { id, time: new Date().toISOString(), type: "item.created", subject: "items/1", actor: "users/1" };
+      return `id: ${id}\nevent: item.created\ndata: ${JSON.stringify(event)}\n\n`;
+    });
+    return route.fulfill({ contentType: "text/event-stream", body: events.join("") });
+  });
+  const rows = (count) => page.waitForFunction((wanted) => document.querySelectorAll("tbody tr").length === wanted, count);
+  await open("/audit/events");
+  await signIn(auditor);
+  await rows(50);
+  release(600);
+  await button(page, "Show 600 new events").click();
+  await rows(650);
+  release(600);
+  await button(page, "Show 600 new events").click();
+  await rows(1000);
+  await button(page, "Earlier events").click();
+  await rows(1050);
+  release(5000);
+  await button(page, "Show 1,000+ new events").waitFor();
+  const work = await page.evaluate(() => globalThis.work);
+  expect(work.counts < 1000, `the page has said ${work.counts} times how many of 6,200 events wait`);
+  expect(work.formats < 20, `${work.formats} formats were made for 1,200 rows`);
+  await page.getByRole("button", { name: /^Show/ }).click();
+  await rows(50); // The newest ones, read again.
+  await axe();
+  check();
+}
+
 async function differences({ page, open, auditor, signIn, user, token, request, has, check, axe }) {
   const ann = await user();
   const { paths } = await request("GET", "/openapi.json");
@@ -411,7 +469,7 @@ async function deliveries({ page, open, operator, signIn, user, token, request, 
   }
   await axe();
   await row.getByRole("link", { name: made.url }).click();
-  await has("Failing since");
+  await has("Failing at");
   await page.getByText(/event [\d,]+, [\d,]+ behind/).waitFor();
   await axe();
   await button(page, "Deliver again").click();
@@ -431,6 +489,38 @@ async function deliveries({ page, open, operator, signIn, user, token, request, 
   await button(page, "Delete…").click();
   await dialog.getByRole("button", { name: "Delete" }).click();
   await has("The webhook is deleted.");
+  check();
+}
+
+// Which event a failing webhook is tried with: an auditor can open it.
+async function failing({ page, open, operator, auditor, signIn, user, token, request, has, check, axe }) {
+  const otto = await token(operator);
+  const { token: ann } = await user();
+  const body = { url: "https://hooks.invalid/failing", types: ["gauge.*"] };
+  const made = await request("POST", "/webhooks", { token: otto, body });
+  await request("POST", "/items", { token: ann, body: { title: "not wanted" } });
+  const wanted = await request("POST", "/gauges", { token: ann, body: { name: "wanted" } });
+  let state = made;
+  for (let tries = 0; !state.failing_since; tries++) {
+    expect(tries < 60, "the delivery fails");
+    await page.waitForTimeout(500);
+    state = await request("GET", `/webhooks/${made.id}`, { token: otto });
+  }
+  await open(`/webhooks/${made.id}`);
+  await signIn(operator);
+  await has(`the first that it wants after event ${state.position.toLocaleString("en")}`);
+  expect(!(await page.locator("main dd a").count()), "an operator who is no auditor cannot open events");
+  await axe();
+  await button(page, "Sign out").click();
+  await signIn(auditor);
+  const event = page.getByRole("link", { name: `event ${wanted.version.toLocaleString("en")}`, exact: true });
+  await event.waitFor();
+  await has(/gauge\.created, since \d+ \w+ \d{4}/);
+  await page.getByRole("link", { name: `event ${state.position.toLocaleString("en")}`, exact: true }).waitFor();
+  await axe();
+  await event.click();
+  await page.getByRole("heading", { name: `Event ${wanted.version.toLocaleString("en")}`, level: 1 }).waitFor();
+  await request("DELETE", `/webhooks/${made.id}`, { token: otto });
   check();
 }
 
@@ -690,5 +780,5 @@ async function failsUnnoticed() {
 }
 
 export const flows = {
-  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, differences, sharing, ownChange, deliveries, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
+  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, flood, differences, sharing, ownChange, deliveries, failing, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
 };

@@ -5,7 +5,8 @@ import { rawMember } from "./console/checks.js";
 import { isConsistent, rootFromInclusion, same } from "./console/merkle.js";
 import { isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./console/notes.js";
 import { resources } from "./console/openapi.js";
-import { createMoments, inUtc, inZone } from "./console/times.js";
+import { grouped } from "./console/parts/values.js";
+import { createMoments, day, inUtc, inZone, isLater } from "./console/times.js";
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
 const all = (cases, work) => Promise.all(cases.map((given) => work(...given)));
@@ -29,6 +30,17 @@ const functions = {
     known.forEach((pair) => moments.know(...pair));
     return positions.map((one) => moments.timeOf(one));
   },
+  // How many of so many known positions are still known.
+  thinned: (count) => {
+    const moments = createMoments();
+    const time = (position) => new Date(position * 60_000).toISOString();
+    for (let position = 1; position <= count; position++) moments.know(position, time(position));
+    const found = Array.from({ length: count }, (_, place) => ({ ...moments.timeOf(place + 1), wanted: time(place + 1) }));
+    return { exact: found.filter((one) => one.isExact).length, right: found.every((one) => one.time === one.wanted), ends: [found[0], found.at(-1)].every((one) => one.isExact) };
+  },
+  later: (cases) => cases.map(([event, at]) => isLater(event, at)),
+  days: (texts) => texts.map(day),
+  grouped: (numbers) => numbers.map(grouped),
   times: ([text, zone]) => [inZone(text, zone), inUtc(text)],
   resources: (document) => resources(document),
 };

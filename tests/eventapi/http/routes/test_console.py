@@ -125,6 +125,13 @@ def test_the_vendored_file_is_the_one_of_npm() -> None:
     assert digest == "72284e8e9079c87817145df1110f74e8a2aa040b2fc384922e18dfcb46fc1fd7"
 
 
+def test_json_is_read_and_written_in_one_module() -> None:
+    """`JSON` rounds integers of 64 bits, and fails for those that are kept exactly."""
+    found = {name for name, content in ASSETS.files.items() if re.search(rb"\bJSON\.", content)}
+
+    assert found == {"json.js"}
+
+
 def test_modules_are_imported_by_relative_paths_alone() -> None:
     for name, content in ASSETS.files.items():
         for found in IMPORT.findall(content.decode()) if name not in VENDORED else ():

@@ -1,0 +1,43 @@
+"""Resources whose values and names are at the limits of what the console can show."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from msgspec import Struct, field
+
+from eventapi.resources import Clear, Resource
+
+
+class Range(Struct):
+    """Where a gauge may be."""
+
+    low: int
+    high: int
+
+
+class Gauge(Resource):
+    """A reading, with every type of number."""
+
+    collection = "gauges"
+
+    name: str
+    total: int = 0
+    level: float | None = None
+    numbers: list[int] = field(default_factory=list)
+    limits: dict[str, int] = field(default_factory=dict)
+    span: Range | None = None
+    counter: Clear[list[int]] = field(default_factory=list)
+    day: date | None = None
+
+
+class Meeting(Resource):
+    """A resource with fields that have the names of the console's own parameters."""
+
+    collection = "meetings"
+
+    title: str
+    at: int = 0
+    q: str = ""
+    sort: str = ""
+    after: str = ""
