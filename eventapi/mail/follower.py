@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Literal
 
 from eventapi.followers.port import Parked
 from eventapi.mail.compose import Composer
 from eventapi.mail.letters import MAILED, Letter, letters_of
-from eventapi.mail.transport import Mail, MailRefused, RecipientUnavailable, Transport
+from eventapi.mail.transport import (
+    Mail,
+    MailRefused,
+    MailVoid,
+    RecipientUnavailable,
+    Transport,
+)
 from eventapi.queries.history import History
 from eventapi.security.signed_texts import SignedTexts
 from eventapi.values.times import later, seconds_of, time_of
@@ -65,7 +71,7 @@ class MailFollower:
 
     async def handle(self, record: Record, state: State) -> Collection[str]:
         delayed = []
-        for letter in letters_of(record, state, self._texts, self._now()):
+        for letter in self._letters(record, state):
             # After a failure of the second mail of an event, the first one is not sent again.
             if (record.position, letter.kind) in self._sent:
                 continue
@@ -80,7 +86,7 @@ class MailFollower:
         return delayed
 
     async def retry(self, record: Record, state: State, parked: Parked) -> bool:
-        for letter in letters_of(record, state, self._texts, self._now()):
+        for letter in self._letters(record, state):
             if letter.kind != parked.part or await self._is_superseded(letter, record, state):
                 continue
             reason = await self._send(letter, record)
@@ -101,19 +107,30 @@ class MailFollower:
         newer = positions[bisect_right(positions, record.position) :]
         async for records in self._history.slices(newer):
             for one in records:
-                for other in letters_of(one, state, self._texts, self._now()):
-                    if (other.kind, other.recipient) == (letter.kind, letter.recipient):
-                        return True
+                if any(_is_same(other, letter) for other in self._letters(one, state)):
+                    return True
         return False
 
+    def _letters(self, record: Record, state: State) -> Sequence[Letter]:
+        return letters_of(record, state, self._texts, self._now())
+
     async def _send(self, letter: Letter, record: Record) -> str:
-        """Send a mail, or drop it if it can never be delivered.
+        """Send a mail unless it is void by now, or drop it if it can never be delivered.
 
         Returns the reason if only this mail is delayed, and raises `NotDelivered` if all are.
         """
+
+        async def confirm() -> None:
+            letters = self._letters(record, await self._state())
+            if not any(_is_same(one, letter) for one in letters):
+                raise MailVoid
+
         try:
+            await confirm()  # Another mail of the event may have taken minutes.
             mail = self._composer.compose(letter, record)
-            await self._transport.send(mail)
+            await self._transport.send(mail, confirm)
+        except MailVoid:
+            pass
         except MailRefused as error:
             self._drop(letter, record, str(error))
         except RecipientUnavailable as error:
@@ -137,3 +154,7 @@ class MailFollower:
         self._count("dropped")
         user, position = letter.user.subject, record.position
         logger.warning(MAIL_DROPPED.fill(user=user, position=position, reason=reason))
+
+
+def _is_same(one: Letter, other: Letter) -> bool:
+    return (one.kind, one.recipient) == (other.kind, other.recipient)

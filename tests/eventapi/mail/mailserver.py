@@ -24,6 +24,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.tried: list[str] = []
         self.recipients: list[str] = []
         self.logins: list[str] = []
         self.was_tls: list[bool] = []
@@ -35,6 +36,7 @@ class Inbox:
     async def handle_RCPT(  # noqa: N802 - named by aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.tried.append(address)
         if self.is_slow:
             await asyncio.sleep(3_600)
         self._close_at("recipient", server)

@@ -32,6 +32,10 @@ def letter(
     return Letter(kind, user, recipient, "" if kind == "email-changed" else PATH)
 
 
+async def confirmed() -> None:
+    """The check of a mail that is still wanted."""
+
+
 def parsed(mail: Mail) -> EmailMessage:
     return message_from_bytes(mail.content, _class=EmailMessage, policy=policy.default)
 
