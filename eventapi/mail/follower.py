@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Literal
 
 from eventapi.followers.port import Parked
 from eventapi.mail.compose import Composer
 from eventapi.mail.letters import MAILED, Letter, letters_of
+from eventapi.mail.texts import template_line
 from eventapi.mail.transport import (
     Mail,
+    MailInterrupted,
     MailRefused,
     MailVoid,
     RecipientUnavailable,
@@ -20,7 +23,8 @@ from eventapi.mail.transport import (
 from eventapi.queries.history import History
 from eventapi.security.signed_texts import SignedTexts
 from eventapi.values.times import later, seconds_of, time_of
-from events.messages.server_log import MAIL_DELAYED, MAIL_DROPPED
+from events.errors import NotDelivered
+from events.messages.mails import MAIL_DELAYED, MAIL_DROPPED, MAIL_NOT_COMPOSED
 from events.record import Record
 from projections.state import State
 
@@ -31,6 +35,9 @@ FIRST_HOURS: Final = 24
 
 PATIENCE_SECONDS: Final = 4 * 86_400.0
 """How long a mail is tried that only its recipient's server delays (RFC 5321, 4.5.4.1)."""
+
+INTERRUPTIONS: Final = 3
+"""A mail that the mail server interrupts so many times no longer holds up the next ones."""
 
 Outcome = Literal["sent", "failed", "dropped"]
 """Sent, tried in vain, or given up."""
@@ -61,6 +68,7 @@ class MailFollower:
         self._now = now
         self._count = count
         self._sent: set[tuple[int, str]] = set()
+        self._interruptions: Counter[tuple[int, str]] = Counter()
 
     def wants(self, kind: str, state: State) -> bool:
         return kind in MAILED
@@ -83,13 +91,14 @@ class MailFollower:
             else:
                 self._sent.add((record.position, letter.kind))
         self._sent.clear()
+        self._interruptions.clear()
         return delayed
 
     async def retry(self, record: Record, state: State, parked: Parked) -> bool:
         for letter in self._letters(record, state):
             if letter.kind != parked.part or await self._is_superseded(letter, record, state):
                 continue
-            reason = await self._send(letter, record)
+            reason = await self._send(letter, record, is_parked=True)
             if reason and self._now() < seconds_of(parked.since) + PATIENCE_SECONDS:
                 return False
             if reason:
@@ -114,7 +123,7 @@ class MailFollower:
     def _letters(self, record: Record, state: State) -> Sequence[Letter]:
         return letters_of(record, state, self._texts, self._now())
 
-    async def _send(self, letter: Letter, record: Record) -> str:
+    async def _send(self, letter: Letter, record: Record, *, is_parked: bool = False) -> str:
         """Send a mail unless it is void by now, or drop it if it can never be delivered.
 
         Returns the reason if only this mail is delayed, and raises `NotDelivered` if all are.
@@ -127,12 +136,19 @@ class MailFollower:
 
         try:
             await confirm()  # Another mail of the event may have taken minutes.
-            mail = self._composer.compose(letter, record)
+            mail = self._compose(letter, record)
             await self._transport.send(mail, confirm)
         except MailVoid:
             pass
         except MailRefused as error:
             self._drop(letter, record, str(error))
+        except MailInterrupted as error:
+            self._interruptions[record.position, letter.kind] += 1
+            is_often = self._interruptions[record.position, letter.kind] >= INTERRUPTIONS
+            if not is_parked and not is_often:
+                raise NotDelivered(str(error)) from error
+            self._count("failed")
+            return str(error)
         except RecipientUnavailable as error:
             self._count("failed")
             return str(error)
@@ -140,6 +156,19 @@ class MailFollower:
             self._count("sent")
             await self._withdraw_if_erased(mail)
         return ""
+
+    def _compose(self, letter: Letter, record: Record) -> Mail:
+        """Compose a mail; raises `RecipientUnavailable` if a template fails for it."""
+        try:
+            return self._composer.compose(letter, record)
+        except MailRefused:
+            raise
+        except Exception as error:  # A template may contain any expression.
+            # The text of the error may contain personal values.
+            reason = f"{type(error).__name__}{template_line(error)}"
+            user, position = letter.user.subject, record.position
+            logger.error(MAIL_NOT_COMPOSED.fill(user=user, position=position, reason=reason))  # noqa: TRY400 - as above
+            raise RecipientUnavailable(f"it could not be composed: {reason}") from error
 
     async def _withdraw_if_erased(self, mail: Mail) -> None:
         """Remove a mail whose user was erased while it was sent.

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +26,13 @@ from aiosmtplib.errors import (
     SMTPResponseException,
 )
 
-from eventapi.mail.transport import Confirm, Mail, MailRefused, RecipientUnavailable
+from eventapi.mail.transport import (
+    Confirm,
+    Mail,
+    MailInterrupted,
+    MailRefused,
+    RecipientUnavailable,
+)
 from events.database.urls import mask_url
 from events.errors import NotDelivered
 
@@ -87,18 +93,25 @@ class SmtpTransport:
         return f"the mail server {self._server.address}"
 
     async def send(self, mail: Mail, confirm: Confirm) -> None:
+        failure: type[Exception] = NotDelivered
         try:
-            async with asyncio.timeout(self._mail_seconds):
-                await self._send(mail, confirm)
+            with closing(self._client()) as client:
+                async with asyncio.timeout(self._mail_seconds):
+                    await client.connect()
+                    encoding = await _begin(client, mail)
+                    failure = MailInterrupted
+                    await _transmit(client, mail, encoding, confirm)
+                with suppress(SMTPException, OSError):
+                    await client.quit()
         except (SMTPException, OSError, ValueError) as error:
-            raise NotDelivered(f"{self.place}: {_reason_of(error)}") from error
+            raise failure(f"{self.place}: {_reason_of(error)}") from error
 
     async def withdraw(self, mail: Mail) -> None:
         """Do nothing: what a mail server has accepted cannot be recalled."""
 
-    async def _send(self, mail: Mail, confirm: Confirm) -> None:
+    def _client(self) -> aiosmtplib.SMTP:
         server = self._server
-        client = aiosmtplib.SMTP(
+        return aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
             username=server.username,
@@ -110,25 +123,23 @@ class SmtpTransport:
             tls_context=ssl.create_default_context(),
             timeout=self._step_seconds,
         )
-        try:
-            await client.connect()
-            await _transmit(client, mail, confirm)
-            with suppress(SMTPException, OSError):
-                await client.quit()
-        finally:
-            client.close()
 
 
-async def _transmit(client: aiosmtplib.SMTP, mail: Mail, confirm: Confirm) -> None:
-    """Send a mail over a connection; raises `MailRefused` and `RecipientUnavailable`."""
-    is_ascii = mail.recipient.isascii() and mail.sender.isascii()
-    encoding, options = ("ascii", []) if is_ascii else ("utf-8", ["SMTPUTF8"])
-    if not is_ascii:
-        with suppress(SMTPHeloError):
-            await client.ehlo()
-        if not client.supports_extension("smtputf8"):
-            raise MailRefused("the mail server accepts only ASCII addresses")
-    await client.mail(mail.sender, options=options, encoding=encoding)
+async def _begin(client: aiosmtplib.SMTP, mail: Mail) -> str:
+    """Name the sender; returns the encoding of addresses, and raises `MailRefused`."""
+    if mail.recipient.isascii() and mail.sender.isascii():
+        await client.mail(mail.sender)
+        return "ascii"
+    with suppress(SMTPHeloError):
+        await client.ehlo()
+    if not client.supports_extension("smtputf8"):
+        raise MailRefused("the mail server accepts only ASCII addresses")
+    await client.mail(mail.sender, options=["SMTPUTF8"], encoding="utf-8")
+    return "utf-8"
+
+
+async def _transmit(client: aiosmtplib.SMTP, mail: Mail, encoding: str, confirm: Confirm) -> None:
+    """Send a mail after its sender; raises `MailRefused` and `RecipientUnavailable`."""
     try:
         await client.rcpt(mail.recipient, encoding=encoding)
         await confirm()

@@ -7,6 +7,7 @@ HTML, where values are escaped. A directory of the operator may have files of th
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 from typing import Final, get_args
 
@@ -101,6 +102,14 @@ class Templates:
             raise _refusal(f"{kind}.txt or {kind}.html: {_one_line(error)}") from error
         if kind in _HAS_LINK and _SAMPLE.link not in texts.text:
             raise _refusal(f"{kind}.txt lacks the link: write {{{{ link }}}}")
+
+
+def template_line(error: Exception) -> str:
+    """The template and line of an error, such as `` in verification.txt, line 3``."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.endswith(".py"):
+            return f" in {Path(frame.filename).name}, line {frame.lineno}"
+    return ""
 
 
 def _one_line(error: Exception) -> str:

@@ -33,6 +33,13 @@ class RecipientUnavailable(Exception):
     """Only this mail cannot be delivered at present; the text is as in `MailRefused`."""
 
 
+class MailInterrupted(Exception):
+    """Sending failed after the sender was accepted.
+
+    This mail may be the reason, or the mail server. The text is as in `MailRefused`.
+    """
+
+
 class MailVoid(Exception):
     """The mail must not be sent any more, because its user was erased, for example."""
 
@@ -54,8 +61,8 @@ class Transport(Protocol):
         ``confirm`` is called as late as possible, just before the content is handed over, because a
         mail server may take minutes to get there. What it raises cancels the mail.
 
-        Raises `MailRefused`, `RecipientUnavailable`, and `NotDelivered` for anything that concerns
-        other mails, too.
+        Raises `MailRefused`, `RecipientUnavailable` and `MailInterrupted`, and `NotDelivered` for
+        anything that concerns other mails, too.
         """
 
     async def withdraw(self, mail: Mail) -> None:

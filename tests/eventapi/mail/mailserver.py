@@ -33,6 +33,14 @@ class Inbox:
         self.is_slow = False
         self.closes_at = ""
 
+    async def handle_MAIL(  # noqa: N802 - named by aiosmtpd
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self._close_at("sender", server)
+        envelope.mail_from = address
+        envelope.mail_options += options
+        return ACCEPTED
+
     async def handle_RCPT(  # noqa: N802 - named by aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:

@@ -16,9 +16,11 @@ from eventapi.followers.port import FollowerStore
 from eventapi.followers.runner import Runner
 from eventapi.mail.follower import MailFollower, Outcome
 from eventapi.mail.outbox import Outbox
+from eventapi.mail.texts import Templates
 from eventapi.mail.transport import (
     Confirm,
     Mail,
+    MailInterrupted,
     MailRefused,
     MemoryTransport,
     RecipientUnavailable,
@@ -48,13 +50,15 @@ class Clock:
 class Faulty(MemoryTransport):
     """A transport that raises an error for each mail until a test removes it.
 
-    ``delayed`` are the users whose mail server delays every mail.
+    ``delayed`` are the users whose mail server delays every mail, and at the mails of those in
+    ``interrupted`` the mail server stalls.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.error: Exception | None = None
         self.delayed: set[int] = set()
+        self.interrupted: set[int] = set()
         self.attempts = 0
         self.tried: list[int] = []
 
@@ -65,6 +69,8 @@ class Faulty(MemoryTransport):
             raise self.error
         if mail.user in self.delayed:
             raise RecipientUnavailable("the mail server answered 450 to the recipient")
+        if mail.user in self.interrupted:
+            raise MailInterrupted("the mail server did not answer in time")
         await super().send(mail, confirm)
 
     @property
@@ -81,11 +87,12 @@ class Mailing:
         transport: Transport,
         clock: Clock,
         store: FollowerStore | None = None,
+        templates: Templates | None = None,
     ) -> None:
         self.counted: list[Outcome] = []
         self.watcher = LogWatcher(harness.log)
         self.follower = MailFollower(
-            composer(),
+            composer(templates=templates),
             transport,
             SignedTexts(["a secret key for tests: 0123456789abcdef"]),
             harness.journal.history,
@@ -115,8 +122,9 @@ async def mailing(
     transport: Transport,
     clock: Clock | None = None,
     store: FollowerStore | None = None,
+    templates: Templates | None = None,
 ) -> AsyncIterator[Mailing]:
-    running = Mailing(harness, transport, clock or Clock(), store)
+    running = Mailing(harness, transport, clock or Clock(), store, templates)
     try:
         yield running
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,13 @@ import pytest
 
 from eventapi.mail import smtp
 from eventapi.mail.smtp import MailServer, SmtpTransport
-from eventapi.mail.transport import Mail, MailRefused, MailVoid, RecipientUnavailable
+from eventapi.mail.transport import (
+    Mail,
+    MailInterrupted,
+    MailRefused,
+    MailVoid,
+    RecipientUnavailable,
+)
 from events.errors import NotDelivered
 from tests.end_to_end.server import free_port
 from tests.eventapi.mail.mailserver import Certificate, mail_server
@@ -39,8 +46,8 @@ def transport(url: str, seconds: float = 20) -> SmtpTransport:
     return SmtpTransport(MailServer.parse(url), seconds, 2 * seconds)
 
 
-async def failure(url: str, seconds: float = 20) -> str:
-    with pytest.raises(NotDelivered) as caught:
+async def failure(url: str, seconds: float = 20, error: type[Exception] = NotDelivered) -> str:
+    with pytest.raises(error) as caught:
         await transport(url, seconds).send(mail(), confirmed)
     return str(caught.value)
 
@@ -163,12 +170,18 @@ async def test_a_refusal_is_final_or_delays_this_mail_and_its_reason_has_no_addr
             assert str(caught.value) == f"the mail server answered {code} to the {refused}"
 
 
-@pytest.mark.parametrize("step", ["recipient", "content"])
-async def test_a_connection_that_is_closed_in_the_middle_is_a_failure(step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [("sender", NotDelivered), ("recipient", MailInterrupted), ("content", MailInterrupted)],
+)
+async def test_a_connection_that_is_closed_in_the_middle_is_a_failure(
+    step: str, error: type[Exception]
+) -> None:
+    """At the recipient or the content it may be because of this mail alone."""
     port = free_port()
     with mail_server(port) as inbox:
         inbox.closes_at = step
-        assert ADDRESS not in await failure(f"smtp://127.0.0.1:{port}")
+        assert ADDRESS not in await failure(f"smtp://127.0.0.1:{port}", error=error)
 
 
 @pytest.mark.parametrize("is_wanted", [False, True])  # The second one is the control.
@@ -192,11 +205,32 @@ async def test_a_mail_that_becomes_void_at_the_recipient_is_not_handed_over(
     assert len(inbox.mails) == is_wanted
 
 
-async def test_a_slow_server_is_given_up() -> None:
+@pytest.mark.parametrize(("step_seconds", "mail_seconds"), [(0.5, 20), (20, 0.5)])
+async def test_a_server_that_stalls_at_a_recipient_is_given_up(
+    step_seconds: float, mail_seconds: float
+) -> None:
     port = free_port()
     with mail_server(port) as inbox:
         inbox.is_slow = True
+        server = MailServer.parse(f"smtp://127.0.0.1:{port}")
+        with pytest.raises(MailInterrupted, match="in time"):
+            await SmtpTransport(server, step_seconds, mail_seconds).send(mail(), confirmed)
+
+
+async def test_a_server_that_stalls_before_any_mail_is_a_failure_of_all_mail() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
         assert "in time" in await failure(f"smtp://127.0.0.1:{port}", 0.5)
+
+
+async def test_authorities_that_cannot_be_read_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> ssl.SSLContext:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("eventapi.mail.smtp.ssl.create_default_context", missing)
+    assert "No such file" in await failure(f"smtp://127.0.0.1:{free_port()}")
 
 
 async def test_a_dead_server_is_a_failure() -> None:
