@@ -35,13 +35,16 @@ _HAS_LINK: Final = frozenset({"verification", "password-reset"})
 class Values(msgspec.Struct, frozen=True):
     """The values of a template.
 
-    ``date`` is that of the event, and ``days`` how long the link of a verification lasts.
+    ``link`` of a mail without a token is the address of the service. ``date`` is that of the event,
+    ``days`` how long the link of a verification lasts, and ``replaced`` whether the old address, to
+    which a change is reported, does not count any more.
     """
 
     username: str
     link: str
     date: str
     days: int
+    replaced: bool = False
 
 
 _SAMPLE: Final = Values("<name>", "https://api.example/verify-email?token=1.a", "2026-01-01", 7)
@@ -91,6 +94,7 @@ class Templates:
     def _check(self, kind: Kind) -> None:
         try:
             texts = self.render(kind, _SAMPLE)
+            self.render(kind, msgspec.structs.replace(_SAMPLE, replaced=True))
         except TemplateError as error:
             number = getattr(error, "lineno", None)
             line = f", line {number}" if number else ""
