@@ -9,7 +9,11 @@ from types import ModuleType
 
 from eventapi.cli import failures
 from events.errors import EventapiError
+<<<<<<< HEAD
 from events.messages import accounts, archives, commands, errors, server_log
+=======
+from events.messages import archives, commands, errors, mails, server_log
+>>>>>>> fix-mail
 from events.messages.message import Message
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -79,7 +83,7 @@ def render() -> str:
             "## Archives of the log\n",
             _table(_named(archives)),
             "## Warnings and errors in the server's log\n",
-            _table(_named(server_log)),
+            _table([*_named(server_log), *_named(mails)]),
         ]
     )
 

@@ -16,7 +16,15 @@ import pytest
 from eventapi.cli import failures
 from eventapi.cli.main import program
 from events.errors import EventapiError, known_error
-from events.messages import accounts, archives, commands, error_classes, errors, server_log
+from events.messages import (
+    accounts,
+    archives,
+    commands,
+    error_classes,
+    errors,
+    mails,
+    server_log,
+)
 from events.messages.message import Message
 from tests.errors_page import PAGE, messages_of, render, tree_of
 
@@ -24,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("events", "projections", "eventapi")
 CATALOGUE = {
     name: message
-    for module in (error_classes, errors, accounts, archives, commands, server_log)
+    for module in (error_classes, errors, accounts, archives, commands, server_log, mails)
     for name, message in messages_of(module).items()
 }
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))

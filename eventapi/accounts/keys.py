@@ -13,6 +13,7 @@ from eventapi.accounts.service import Accounts, Client
 from eventapi.commands.keys import CreateKey, RecordKeyUse, is_use_due
 from eventapi.journal.batch import CommandResult
 from eventapi.journal.journal import Journal
+from eventapi.journal.origin import Origin
 from eventapi.security.api_keys import ID_BYTES, SECRET_BYTES, api_key, secret_hash
 from events.errors import EventapiError
 from events.vocabulary.keys import Scope
@@ -53,15 +54,15 @@ class KeyUses:
         self._last: OrderedDict[str, str] = OrderedDict()
         self._recording: dict[str, asyncio.Task[None]] = {}
 
-    def note(self, key: ApiKey, device: Device) -> None:
-        """Note that a key is used now."""
+    def note(self, key: ApiKey, device: Device, requestid: str) -> None:
+        """Note that a request uses a key now."""
         now = self._journal.clock.now()
         self._last[key.id] = now
         self._last.move_to_end(key.id)
         if len(self._last) > _KEYS_REMEMBERED:
             self._last.popitem(last=False)
         if key.id not in self._recording and is_use_due(key, now):
-            task = asyncio.create_task(self._record(key.id, device))
+            task = asyncio.create_task(self._record(key, device, requestid))
             self._recording[key.id] = task
             task.add_done_callback(lambda _: self._recording.pop(key.id, None))
 
@@ -69,7 +70,8 @@ class KeyUses:
         """The time of the last use that this process knows of."""
         return max(filter(None, (key.last_used_at, self._last.get(key.id))), default=None)
 
-    async def _record(self, key: str, device: Device) -> None:
+    async def _record(self, key: ApiKey, device: Device, requestid: str) -> None:
+        origin = Origin(requestid, key.subject)
         # A use that cannot be recorded, for example on a full disk, must not fail the request.
         with suppress(EventapiError):
-            await self._journal.execute(RecordKeyUse(key, device))
+            await self._journal.execute(RecordKeyUse(key.id, device), origin)

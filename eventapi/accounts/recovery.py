@@ -26,7 +26,7 @@ from eventapi.commands.mailed_links import (
 from eventapi.journal.batch import CommandResult
 from eventapi.security.fair_queue import Caller
 from events.errors import ActionRefused, EventapiError, NotFound, Overloaded
-from events.messages.server_log import MAIL_NOT_REQUESTED
+from events.messages.mails import MAIL_NOT_REQUESTED
 from events.vocabulary.sessions import Device
 from projections.state import State
 from projections.tables.users import User

@@ -40,13 +40,14 @@ class Decision(msgspec.Struct, frozen=True):
     """The result of deciding a command: one event.
 
     ``subject`` and ``actor`` as on the line; ``sealedfor`` names the user whose key seals the
-    personal values, or is empty.
+    personal values, or is empty. The event's time is ``earliest`` or later.
     """
 
     subject: str
     event: Event
     actor: str
     sealedfor: str = ""
+    earliest: str = ""
 
     @property
     def revokes(self) -> bool:

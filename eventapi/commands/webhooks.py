@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
+from eventapi.values.times import later
 from eventapi.values.webhooks import url_fault
 from events.errors import ActionRefused, Fault, Invalid, NotFound, QuotaExceeded
 from events.record import Event
@@ -111,7 +112,10 @@ class RotateWebhookSecret(msgspec.Struct, frozen=True):
     webhook: int
 
     def decide(self, state: State) -> Decision:
-        return _about(state, self.webhook, WebhookSecretRotated(), self.actor)
+        webhook = existing_webhook(state, self.webhook)
+        # The new secret follows from the time, and times of the log may repeat.
+        earliest = later(webhook.secret_at, 1e-6)
+        return Decision(webhook.subject, WebhookSecretRotated(), self.actor, earliest=earliest)
 
 
 class ReplayWebhook(msgspec.Struct, frozen=True):

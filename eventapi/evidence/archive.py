@@ -11,12 +11,12 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o644 << 16
 _UNIX: Final = 3
-CHECK_DIGITS: Final = 8
+CHECK_BYTES: Final = 4
 
 
-def check_of(line: bytes) -> str:
-    """The check of one line: the first 8 hex digits of its SHA-256."""
-    return sha256(line).hexdigest()[:CHECK_DIGITS]
+def check_of(line: bytes) -> bytes:
+    """The check of one line: the first 4 bytes of its SHA-256."""
+    return sha256(line).digest()[:CHECK_BYTES]
 
 
 class Digest:
@@ -29,14 +29,15 @@ class Digest:
         self.size = 0
         self._whole = sha256()
         self._rest = b""
-        self._checks: list[str] = []
+        self._checks = bytearray()  # A large pack has many lines.
 
     def add(self, part: bytes) -> None:
         """Add the next bytes of the file."""
         self.size += len(part)
         self._whole.update(part)
         *lines, self._rest = (self._rest + part).split(b"\n")
-        self._checks += map(check_of, lines)
+        for line in lines:
+            self._checks += check_of(line)
 
     @property
     def sha256(self) -> str:
@@ -45,8 +46,8 @@ class Digest:
 
     @property
     def checks(self) -> str:
-        """The checks of all lines, without a separator."""
-        return "".join([*self._checks, check_of(self._rest)])
+        """The checks of all lines in hex, without a separator."""
+        return (self._checks + check_of(self._rest)).hex()
 
 
 class _Buffer:

@@ -54,8 +54,8 @@ def statement_of(
         files[-1],
         "},",
     ]
-    checks = "".join(check_of(line.encode()) for line in lines)
-    return "\n".join([*lines, f'"checks":"{checks}{check_of(checks.encode())}",', ""])
+    checks = b"".join(check_of(line.encode()) for line in lines).hex()
+    return "\n".join([*lines, f'"checks":"{checks}{check_of(checks.encode()).hex()}",', ""])
 
 
 def manifest_of(statement: str, signature: str) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -62,23 +64,29 @@ async def select(selection: Selection, state: State, history: History, log: LogW
     own = msgspec.json.encode(name)
     wanted = {own, *(_resources_of(name, state) if of_user else ())}
     # Sessions, keys and erasures have other subjects.
-    found = set(state.activity.of(entity_number(name)) if of_user else _last_of(name, state))
+    known = state.activity.of(entity_number(name)) if of_user else _last_of(name, state)
+    found = array("Q")  # A set would take ten times the memory.
     schemas: dict[str, list[int]] = {}
     async for run in log.lines(0, upto):
         for position, line in run:
             kind, subject, actor = members_of(line)
             if subject in wanted or (of_user and actor == own):
-                found.add(position)
+                found.append(position)
             if kind == _DECLARED:
                 collection = subject[1:-1].partition(b"/")[2].decode()
                 schemas.setdefault(collection, []).append(position)
     first, last = await _bounds(selection, state, history)
     last = min(last, upto)  # The state may have moved on.
-    positions = array("Q", sorted(one for one in found if first <= one <= last))
+    positions = array("Q", (one for one in merged(known, found) if first <= one <= last))
     if not positions:
         where = "" if selection.since is selection.until is None else " in this part of the log"
         raise NotFound(f"there is no event of {selection.name!r}{where}")
     return Selected(positions, schemas, name)
+
+
+def merged(*ascending: Iterable[int]) -> Iterator[int]:
+    """The ascending numbers of several sequences, each number once."""
+    return (number for number, _ in groupby(merge(*ascending)))
 
 
 def _subject(selection: Selection, state: State) -> str:

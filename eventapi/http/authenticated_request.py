@@ -128,7 +128,7 @@ class AuthenticatedRequest(litestar.Request[None, None, Any]):
         needed = scopes or ("read" if self.method in _READING else "write",)
         if not {*needed} & {*key.scopes}:
             raise Forbidden(f"the API key lacks the scope {' or '.join(needed)}")
-        self.services.key_uses.note(key, self.device)
+        self.services.key_uses.note(key, self.device, self.id)
 
     @property
     def device(self) -> Device:

@@ -343,7 +343,7 @@ class Batch:
             state.position + 1,
             self._source,
             decision.subject,
-            self._time,
+            max(self._time, state.last.time, decision.earliest),
             decision.actor,
             decision.event,
             sealed_for,

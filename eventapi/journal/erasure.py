@@ -10,7 +10,8 @@ import msgspec
 from events.errors import EventapiError, MailNotRemoved, StorageFull, VaultUnavailable
 from events.log.port import EventLog
 from events.messages.erasures import highest_number, users_without_keys
-from events.messages.server_log import KEYS_NOT_DESTROYED, MAILS_NOT_REMOVED
+from events.messages.mails import MAILS_NOT_REMOVED
+from events.messages.server_log import KEYS_NOT_DESTROYED
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vault.tombstones import VaultContents

@@ -58,6 +58,7 @@ class Composer:
             f"{self._base_url}{letter.path}",
             record.time[:10],
             VERIFICATION_SECONDS // _DAY_SECONDS,
+            letter.replaced,
         )
         texts = self._templates.render(letter.kind, values)
         message["Subject"] = texts.subject

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Literal
 
 from eventapi.followers.port import Parked
 from eventapi.mail.compose import Composer
 from eventapi.mail.letters import MAILED, Letter, letters_of
-from eventapi.mail.transport import Mail, MailRefused, RecipientUnavailable, Transport
+from eventapi.mail.texts import template_line
+from eventapi.mail.transport import (
+    Mail,
+    MailInterrupted,
+    MailRefused,
+    MailVoid,
+    RecipientUnavailable,
+    Transport,
+)
 from eventapi.queries.history import History
 from eventapi.security.signed_texts import SignedTexts
 from eventapi.values.times import later, seconds_of, time_of
-from events.messages.server_log import MAIL_DELAYED, MAIL_DROPPED
+from events.errors import NotDelivered
+from events.messages.mails import MAIL_DELAYED, MAIL_DROPPED, MAIL_NOT_COMPOSED
 from events.record import Record
 from projections.state import State
 
@@ -25,6 +35,9 @@ FIRST_HOURS: Final = 24
 
 PATIENCE_SECONDS: Final = 4 * 86_400.0
 """How long a mail is tried that only its recipient's server delays (RFC 5321, 4.5.4.1)."""
+
+INTERRUPTIONS: Final = 3
+"""A mail that the mail server interrupts so many times no longer holds up the next ones."""
 
 Outcome = Literal["sent", "failed", "dropped"]
 """Sent, tried in vain, or given up."""
@@ -55,6 +68,7 @@ class MailFollower:
         self._now = now
         self._count = count
         self._sent: set[tuple[int, str]] = set()
+        self._interruptions: Counter[tuple[int, str]] = Counter()
 
     def wants(self, kind: str, state: State) -> bool:
         return kind in MAILED
@@ -65,7 +79,7 @@ class MailFollower:
 
     async def handle(self, record: Record, state: State) -> Collection[str]:
         delayed = []
-        for letter in letters_of(record, state, self._texts, self._now()):
+        for letter in self._letters(record, state):
             # After a failure of the second mail of an event, the first one is not sent again.
             if (record.position, letter.kind) in self._sent:
                 continue
@@ -77,13 +91,14 @@ class MailFollower:
             else:
                 self._sent.add((record.position, letter.kind))
         self._sent.clear()
+        self._interruptions.clear()
         return delayed
 
     async def retry(self, record: Record, state: State, parked: Parked) -> bool:
-        for letter in letters_of(record, state, self._texts, self._now()):
+        for letter in self._letters(record, state):
             if letter.kind != parked.part or await self._is_superseded(letter, record, state):
                 continue
-            reason = await self._send(letter, record)
+            reason = await self._send(letter, record, is_parked=True)
             if reason and self._now() < seconds_of(parked.since) + PATIENCE_SECONDS:
                 return False
             if reason:
@@ -101,21 +116,39 @@ class MailFollower:
         newer = positions[bisect_right(positions, record.position) :]
         async for records in self._history.slices(newer):
             for one in records:
-                for other in letters_of(one, state, self._texts, self._now()):
-                    if (other.kind, other.recipient) == (letter.kind, letter.recipient):
-                        return True
+                if any(_is_same(other, letter) for other in self._letters(one, state)):
+                    return True
         return False
 
-    async def _send(self, letter: Letter, record: Record) -> str:
-        """Send a mail, or drop it if it can never be delivered.
+    def _letters(self, record: Record, state: State) -> Sequence[Letter]:
+        return letters_of(record, state, self._texts, self._now())
+
+    async def _send(self, letter: Letter, record: Record, *, is_parked: bool = False) -> str:
+        """Send a mail unless it is void by now, or drop it if it can never be delivered.
 
         Returns the reason if only this mail is delayed, and raises `NotDelivered` if all are.
         """
+
+        async def confirm() -> None:
+            letters = self._letters(record, await self._state())
+            if not any(_is_same(one, letter) for one in letters):
+                raise MailVoid
+
         try:
-            mail = self._composer.compose(letter, record)
-            await self._transport.send(mail)
+            await confirm()  # Another mail of the event may have taken minutes.
+            mail = self._compose(letter, record)
+            await self._transport.send(mail, confirm)
+        except MailVoid:
+            pass
         except MailRefused as error:
             self._drop(letter, record, str(error))
+        except MailInterrupted as error:
+            self._interruptions[record.position, letter.kind] += 1
+            is_often = self._interruptions[record.position, letter.kind] >= INTERRUPTIONS
+            if not is_parked and not is_often:
+                raise NotDelivered(str(error)) from error
+            self._count("failed")
+            return str(error)
         except RecipientUnavailable as error:
             self._count("failed")
             return str(error)
@@ -123,6 +156,19 @@ class MailFollower:
             self._count("sent")
             await self._withdraw_if_erased(mail)
         return ""
+
+    def _compose(self, letter: Letter, record: Record) -> Mail:
+        """Compose a mail; raises `RecipientUnavailable` if a template fails for it."""
+        try:
+            return self._composer.compose(letter, record)
+        except MailRefused:
+            raise
+        except Exception as error:  # A template may contain any expression.
+            # The text of the error may contain personal values.
+            reason = f"{type(error).__name__}{template_line(error)}"
+            user, position = letter.user.subject, record.position
+            logger.error(MAIL_NOT_COMPOSED.fill(user=user, position=position, reason=reason))  # noqa: TRY400 - as above
+            raise RecipientUnavailable(f"it could not be composed: {reason}") from error
 
     async def _withdraw_if_erased(self, mail: Mail) -> None:
         """Remove a mail whose user was erased while it was sent.
@@ -137,3 +183,7 @@ class MailFollower:
         self._count("dropped")
         user, position = letter.user.subject, record.position
         logger.warning(MAIL_DROPPED.fill(user=user, position=position, reason=reason))
+
+
+def _is_same(one: Letter, other: Letter) -> bool:
+    return (one.kind, one.recipient) == (other.kind, other.recipient)

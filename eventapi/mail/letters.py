@@ -44,12 +44,16 @@ MAILED: Final = frozenset(
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """A mail to be written; ``path`` is that of its link, with the token, or empty."""
+    """A mail to be written; ``path`` is that of its link, with the token, or empty.
+
+    If the address is ``replaced``, another one counts already, and gets the mails about the password.
+    """
 
     kind: Kind
     user: User
     recipient: str
     path: str = ""
+    replaced: bool = False
 
 
 def letters_of(record: Record, state: State, texts: SignedTexts, now: float) -> Sequence[Letter]:
@@ -73,7 +77,8 @@ def letters_of(record: Record, state: State, texts: SignedTexts, now: float) -> 
             letters.append(Letter("verification", user, address, path))
     previous = _previous_address(event)
     if previous:
-        letters.append(Letter("email-changed", user, previous))
+        replaced = not _is_same(previous, user.email)
+        letters.append(Letter("email-changed", user, previous, replaced=replaced))
     return letters
 
 

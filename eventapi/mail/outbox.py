@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from eventapi.mail.transport import Mail
+from eventapi.mail.transport import Confirm, Mail
 from events.errors import MailNotRemoved, NotDelivered
 from events.io.files import make_directory, sync_directory, write_durably
 from events.io.tasks import run_in_thread
@@ -38,13 +38,14 @@ class Outbox:
         """Where mails go, for the server's log."""
         return f"the directory {self._directory}"
 
-    async def send(self, mail: Mail) -> None:
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
         name = f"{mail.position:012d}-user{mail.user}-{mail.kind}.eml"
 
         def write() -> None:
             make_directory(self._directory)
             write_durably(self._directory / name, mail.content)
 
+        await confirm()
         try:
             await run_in_thread(write)
         except OSError as error:

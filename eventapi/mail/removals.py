@@ -15,7 +15,7 @@ from typing import Final
 from eventapi.mail.outbox import remove_mails
 from eventapi.queries.subscriptions import EventFilter, LogWatcher, subject_of
 from events.errors import EventapiError
-from events.messages.server_log import MAILS_NOT_REMOVED
+from events.messages.mails import MAILS_NOT_REMOVED
 from events.vocabulary.users import UserErased
 
 logger = logging.getLogger("eventapi.mail")

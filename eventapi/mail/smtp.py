@@ -12,20 +12,27 @@ import ipaddress
 import os
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 import msgspec
 from aiosmtplib.errors import (
+    SMTPDataError,
     SMTPException,
-    SMTPNotSupported,
-    SMTPRecipientsRefused,
+    SMTPHeloError,
+    SMTPRecipientRefused,
     SMTPResponseException,
 )
 
-from eventapi.mail.transport import Mail, MailRefused, RecipientUnavailable
+from eventapi.mail.transport import (
+    Confirm,
+    Mail,
+    MailInterrupted,
+    MailRefused,
+    RecipientUnavailable,
+)
 from events.database.urls import mask_url
 from events.errors import NotDelivered
 
@@ -85,19 +92,26 @@ class SmtpTransport:
         """Where mails go, for the server's log."""
         return f"the mail server {self._server.address}"
 
-    async def send(self, mail: Mail) -> None:
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
+        failure: type[Exception] = NotDelivered
         try:
-            async with asyncio.timeout(self._mail_seconds):
-                await self._send(mail)
+            with closing(self._client()) as client:
+                async with asyncio.timeout(self._mail_seconds):
+                    await client.connect()
+                    encoding = await _begin(client, mail)
+                    failure = MailInterrupted
+                    await _transmit(client, mail, encoding, confirm)
+                with suppress(SMTPException, OSError):
+                    await client.quit()
         except (SMTPException, OSError, ValueError) as error:
-            raise NotDelivered(f"{self.place}: {_reason_of(error)}") from error
+            raise failure(f"{self.place}: {_reason_of(error)}") from error
 
     async def withdraw(self, mail: Mail) -> None:
         """Do nothing: what a mail server has accepted cannot be recalled."""
 
-    async def _send(self, mail: Mail) -> None:
+    def _client(self) -> aiosmtplib.SMTP:
         server = self._server
-        client = aiosmtplib.SMTP(
+        return aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
             username=server.username,
@@ -109,36 +123,34 @@ class SmtpTransport:
             tls_context=ssl.create_default_context(),
             timeout=self._step_seconds,
         )
-        try:
-            await client.connect()
-            await _transmit(client, mail)
-            with suppress(SMTPException, OSError):
-                await client.quit()
-        finally:
-            client.close()
 
 
-async def _transmit(client: aiosmtplib.SMTP, mail: Mail) -> None:
-    """Send a mail over a connection; raises `MailRefused` and `RecipientUnavailable`."""
-    is_ascii = mail.recipient.isascii() and mail.sender.isascii()
+async def _begin(client: aiosmtplib.SMTP, mail: Mail) -> str:
+    """Name the sender; returns the encoding of addresses, and raises `MailRefused`."""
+    if mail.recipient.isascii() and mail.sender.isascii():
+        await client.mail(mail.sender)
+        return "ascii"
+    with suppress(SMTPHeloError):
+        await client.ehlo()
+    if not client.supports_extension("smtputf8"):
+        raise MailRefused("the mail server accepts only ASCII addresses")
+    await client.mail(mail.sender, options=["SMTPUTF8"], encoding="utf-8")
+    return "utf-8"
+
+
+async def _transmit(client: aiosmtplib.SMTP, mail: Mail, encoding: str, confirm: Confirm) -> None:
+    """Send a mail after its sender; raises `MailRefused` and `RecipientUnavailable`."""
     try:
-        await client.sendmail(
-            mail.sender,
-            [mail.recipient],
-            mail.content,
-            mail_options=[] if is_ascii else ["SMTPUTF8"],
-        )
-    except SMTPRecipientsRefused as error:
-        code = error.recipients[0].code
-        if code >= _FIRST_PERMANENT:
-            raise MailRefused(f"the mail server answered {code} to the recipient") from error
-        reason = f"the mail server answered {code} to the recipient"
-        raise RecipientUnavailable(reason) from error
-    except aiosmtplib.SMTPDataError as error:
+        await client.rcpt(mail.recipient, encoding=encoding)
+        await confirm()
+        await client.data(mail.content)
+    except SMTPRecipientRefused as error:
+        reason = f"the mail server answered {error.code} to the recipient"
+        kind = MailRefused if error.code >= _FIRST_PERMANENT else RecipientUnavailable
+        raise kind(reason) from error
+    except SMTPDataError as error:
         reason = f"the mail server answered {error.code} to the content"
         raise RecipientUnavailable(reason) from error
-    except SMTPNotSupported as error:
-        raise MailRefused("the mail server accepts only ASCII addresses") from error
 
 
 def _reason_of(error: Exception) -> str:

@@ -7,6 +7,7 @@ HTML, where values are escaped. A directory of the operator may have files of th
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 from typing import Final, get_args
 
@@ -34,13 +35,16 @@ _HAS_LINK: Final = frozenset({"verification", "password-reset"})
 class Values(msgspec.Struct, frozen=True):
     """The values of a template.
 
-    ``date`` is that of the event, and ``days`` how long the link of a verification lasts.
+    ``link`` of a mail without a token is the address of the service. ``date`` is that of the event,
+    ``days`` how long the link of a verification lasts, and ``replaced`` whether the old address, to
+    which a change is reported, does not count any more.
     """
 
     username: str
     link: str
     date: str
     days: int
+    replaced: bool = False
 
 
 _SAMPLE: Final = Values("<name>", "https://api.example/verify-email?token=1.a", "2026-01-01", 7)
@@ -90,6 +94,7 @@ class Templates:
     def _check(self, kind: Kind) -> None:
         try:
             texts = self.render(kind, _SAMPLE)
+            self.render(kind, msgspec.structs.replace(_SAMPLE, replaced=True))
         except TemplateError as error:
             number = getattr(error, "lineno", None)
             line = f", line {number}" if number else ""
@@ -101,6 +106,14 @@ class Templates:
             raise _refusal(f"{kind}.txt or {kind}.html: {_one_line(error)}") from error
         if kind in _HAS_LINK and _SAMPLE.link not in texts.text:
             raise _refusal(f"{kind}.txt lacks the link: write {{{{ link }}}}")
+
+
+def template_line(error: Exception) -> str:
+    """The template and line of an error, such as `` in verification.txt, line 3``."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.endswith(".py"):
+            return f" in {Path(frame.filename).name}, line {frame.lineno}"
+    return ""
 
 
 def _one_line(error: Exception) -> str:

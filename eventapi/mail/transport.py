@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 import msgspec
@@ -32,6 +33,21 @@ class RecipientUnavailable(Exception):
     """Only this mail cannot be delivered at present; the text is as in `MailRefused`."""
 
 
+class MailInterrupted(Exception):
+    """Sending failed after the sender was accepted.
+
+    This mail may be the reason, or the mail server. The text is as in `MailRefused`.
+    """
+
+
+class MailVoid(Exception):
+    """The mail must not be sent any more, because its user was erased, for example."""
+
+
+Confirm = Callable[[], Awaitable[None]]
+"""Raises `MailVoid` if a mail must not be sent any more."""
+
+
 class Transport(Protocol):
     """Carries mails away, one at a time."""
 
@@ -39,11 +55,14 @@ class Transport(Protocol):
     def place(self) -> str:
         """Where mails go, in words and without a secret."""
 
-    async def send(self, mail: Mail) -> None:
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
         """Send a mail; when this returns, it is accepted for delivery.
 
-        Raises `MailRefused`, `RecipientUnavailable`, and `NotDelivered` for anything that concerns
-        other mails, too.
+        ``confirm`` is called as late as possible, just before the content is handed over, because a
+        mail server may take minutes to get there. What it raises cancels the mail.
+
+        Raises `MailRefused`, `RecipientUnavailable` and `MailInterrupted`, and `NotDelivered` for
+        anything that concerns other mails, too.
         """
 
     async def withdraw(self, mail: Mail) -> None:
@@ -58,7 +77,8 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.mails: list[Mail] = []
 
-    async def send(self, mail: Mail) -> None:
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
+        await confirm()
         self.mails.append(mail)
 
     async def withdraw(self, mail: Mail) -> None:

@@ -24,14 +24,13 @@ class Post(Protocol):
 
 
 def without_seals(line: bytes) -> bytes:
-    """A line of the log without sealed values: no erasure could reach a receiver.
+    """A line of the log without its sealed values: no erasure could reach a receiver.
 
     Its ``commitment`` stays: values cannot be guessed from it without the sealed salt, and a receiver
-    that is shown the sealed text later can check it.
+    that is shown the sealed text later can check it. So does its ``requesthash``, a sealed hash.
     """
     members = _decode(line)
     members["data"].pop("sealed", None)
-    members.pop("requesthash", None)
     return msgspec.json.encode(members)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from eventapi.commands.webhooks import SERVER, DisableWebhook
@@ -22,6 +23,12 @@ logger = logging.getLogger("eventapi.webhooks")
 
 PATIENCE_SECONDS: Final = 5 * 86_400
 """A webhook that fails for so long is disabled."""
+
+MIN_ATTEMPTS: Final = 10
+"""So many attempts of one process in a row must have failed, too, which takes it 40 minutes.
+
+The server may have been off for most of the days, and start a moment before the receiver.
+"""
 
 _GONE: Final = 410
 
@@ -48,6 +55,8 @@ class WebhookFollower:
         self._journal = journal
         self._deliveries = deliveries
         self._count = count
+        self._failing_since = ""
+        self._failures = 0
 
     def wants(self, kind: str, state: State) -> bool:
         # After a change others may be wanted: then none is passed over.
@@ -79,12 +88,17 @@ class WebhookFollower:
 
         Returns the seconds that are left, after which the last attempt is due.
         """
+        if failing_since != self._failing_since:
+            self._failing_since, self._failures = failing_since, 0
+        self._failures += 1
         since = max(failing_since, self.webhook.enabled_at)
         elapsed = seconds_of(self._journal.clock.now()) - seconds_of(since)
         left = PATIENCE_SECONDS - elapsed
-        if left <= 0:
+        if left > 0:
+            return left
+        if self._failures >= MIN_ATTEMPTS:
             await self._disable("failing")
-        return left
+        return inf
 
     def _is_current(self, state: State) -> bool:
         found = state.webhooks.by_id.get(self.webhook.id)

@@ -265,7 +265,7 @@ SESSIONS_NOT_ENDED: Final = Message(
     _RETRIED,
 )
 
-# Followers and mail
+# Followers
 
 FOLLOWER_FAILED: Final = Message(
     "the follower {name} could not handle the event at position {position:,}: {reason}",
@@ -293,28 +293,6 @@ PARKED_GIVEN_UP: Final = Message(
     "Requests and writes continue. If it is about a mail, the user does not get it.",
     "find out why so many mails are delayed; the user can request another mail",
 )
-MAILS_NOT_REMOVED: Final = Message(
-    "mails of erased users are not removed yet: {reason}",
-    "Writes continue, and the users are erased. Until it succeeds, the outbox contains their addresses.",
-    "fix the permissions of the outbox; it is retried every second, and by "
-    "`eventapi users erase --finish`",
-)
-MAIL_NOT_REQUESTED: Final = Message(
-    "a mail that a user asked for was not requested: {reason}",
-    "Requests continue. The answer did not report it, because that would reveal the account.",
-    "fix the cause that is named; the user can request another mail",
-)
-MAIL_DELAYED: Final = Message(
-    "a mail to {user} about the event at position {position:,} is delayed: {reason}",
-    "Requests, writes and other mails continue. It is sent again for some days.",
-    "nothing, unless it happens to many users: then check the log of the mail server",
-)
-MAIL_DROPPED: Final = Message(
-    "a mail to {user} about the event at position {position:,} was dropped: {reason}",
-    "Requests and writes continue. The user does not get this mail.",
-    "check the address of the user: `eventapi users list`; the user can request another mail",
-)
-
 WEBHOOK_DISABLED: Final = Message(
     "{webhook} was disabled: {reason}",
     "Requests and writes continue. Events are not delivered to it; none is skipped once it is enabled.",

@@ -2,7 +2,7 @@
 
 Everything in them is in clear, because it belongs to the server and not to a user. The secret of a
 webhook is in no event: it follows from the secret key of the server and the time of the event that
-made it.
+made it. So a rotation has a later time than the event of the secret before it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from eventapi.followers.backoff import Backoff
 from eventapi.followers.parking import Parking
 from eventapi.followers.port import Lease, Progress
 from eventapi.mail.outbox import Outbox
-from eventapi.mail.transport import Mail
+from eventapi.mail.transport import Confirm, Mail
 from eventapi.security import totp
 from events.database.tables import FOLLOWERS
 from events.vocabulary.users import PasswordHash, UserPasswordReset, UserSecondFactorUsed
@@ -93,9 +93,9 @@ def follower_without_position() -> ASGIApp:
 
     send = Outbox.send
 
-    async def send_slowly(outbox: Outbox, mail: Mail) -> None:
+    async def send_slowly(outbox: Outbox, mail: Mail, confirm: Confirm) -> None:
         await asyncio.sleep(SLOW_MAIL_SECONDS)
-        await send(outbox, mail)
+        await send(outbox, mail, confirm)
 
     plant(runner.Runner, "_begin", begin)
     plant(Outbox, "send", send_slowly)

@@ -16,7 +16,7 @@ from eventapi.commands.webhooks import (
     RotateWebhookSecret,
     UpdateWebhook,
 )
-from eventapi.testing.given import Happened, created, given, registered
+from eventapi.testing.given import Happened, at, created, given, registered
 from events.errors import ActionRefused, Forbidden, Invalid, NotFound, QuotaExceeded
 from events.vocabulary.users import UserRoleGranted
 from events.vocabulary.webhooks import (
@@ -116,7 +116,8 @@ def test_a_replay_begins_at_a_position_of_the_log() -> None:
 
 
 def test_a_secret_is_rotated_and_a_webhook_deleted() -> None:
-    given(HOOK).when(RotateWebhookSecret(ROOT, 1)).then("webhooks/1", WebhookSecretRotated())
+    rotated = given(HOOK).when(RotateWebhookSecret(ROOT, 1))
+    assert rotated.then("webhooks/1", WebhookSecretRotated()).earliest == at(1.000_001)
     assert given(HOOK).when(DeleteWebhook(ROOT, 1)).then("webhooks/1", WebhookDeleted()).revokes
 
 

@@ -24,6 +24,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.tried: list[str] = []
         self.recipients: list[str] = []
         self.logins: list[str] = []
         self.was_tls: list[bool] = []
@@ -32,9 +33,18 @@ class Inbox:
         self.is_slow = False
         self.closes_at = ""
 
+    async def handle_MAIL(  # noqa: N802 - named by aiosmtpd
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self._close_at("sender", server)
+        envelope.mail_from = address
+        envelope.mail_options += options
+        return ACCEPTED
+
     async def handle_RCPT(  # noqa: N802 - named by aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.tried.append(address)
         if self.is_slow:
             await asyncio.sleep(3_600)
         self._close_at("recipient", server)

@@ -33,13 +33,29 @@ def test_a_mail_has_these_headers_and_two_parts(kind: Kind) -> None:
     assert message["Date"].datetime.isoformat() == "2026-01-01T00:00:01+00:00"
     assert mail.sender == "no-reply@example.org"
     assert message.get_content_type() == "multipart/alternative"
-    link = f"{BASE}{PATH}"
-    assert (link in part(message, "plain").splitlines()) is (kind != "email-changed")
-    assert (f'href="{link}"' in part(message, "html")) is (kind != "email-changed")
+    link = BASE if kind == "email-changed" else f"{BASE}{PATH}"
+    assert link in part(message, "plain").splitlines()
+    assert f'href="{link}"' in part(message, "html")
     assert "ann" in part(message, "plain")
     assert "ann" in part(message, "html")
     # A link can be copied from the bytes, too.
-    assert (link.encode() in mail.content) is (kind != "email-changed")
+    assert link.encode() in mail.content
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_old_address_is_sent_to_the_forgotten_password_only_while_it_counts(
+    *, replaced: bool
+) -> None:
+    notice = letter("email-changed", replaced=replaced)
+    message = parsed(composer().compose(notice, RECORD))
+    for kind in ("plain", "html"):
+        text = " ".join(part(message, kind).split())
+        assert ("set a new password" in text) is not replaced
+        assert ("no longer go to this one" in text) is replaced
+        assert BASE in text
+    lines = part(message, "plain").splitlines()
+    assert BASE in lines
+    assert ["", ""] not in [lines[at : at + 2] for at in range(len(lines))]
 
 
 def test_a_repeated_mail_is_the_same_and_others_differ() -> None:

@@ -262,13 +262,12 @@ class Greylist(Inbox):
     def __init__(self, attempts: int) -> None:
         super().__init__()
         self._attempts = attempts
-        self.tried: list[str] = []
 
     async def handle_RCPT(  # noqa: N802 - named by aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        self.tried.append(address)
-        if address.startswith("ann") and self.tried.count(address) <= self._attempts:
+        if address.startswith("ann") and self.tried.count(address) < self._attempts:
+            self.tried.append(address)
             return f"450 4.2.0 <{address}> greylisted"
         return await super().handle_RCPT(server, session, envelope, address, options)
 

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.users import DisableUser, EraseUser
+from eventapi.commands.users import DisableUser, EraseUser, UpdateProfile
 from eventapi.followers.memory import MemoryFollowers
 from eventapi.followers.port import FollowerStore
 from eventapi.followers.runner import Runner
 from eventapi.mail.follower import MailFollower, Outcome
 from eventapi.mail.outbox import Outbox
+from eventapi.mail.texts import Templates
 from eventapi.mail.transport import (
+    Confirm,
     Mail,
+    MailInterrupted,
     MailRefused,
     MemoryTransport,
     RecipientUnavailable,
@@ -31,7 +34,7 @@ from events.errors import NotDelivered
 from events.io.tasks import cancel_and_wait
 from tests.eventapi.followers.following import QUICK, until
 from tests.eventapi.harness import JournalHarness, Storage, open_harness
-from tests.eventapi.mail.writing import composer
+from tests.eventapi.mail.writing import composer, confirmed
 
 
 class Clock:
@@ -47,24 +50,28 @@ class Clock:
 class Faulty(MemoryTransport):
     """A transport that raises an error for each mail until a test removes it.
 
-    ``delayed`` are the users whose mail server delays every mail.
+    ``delayed`` are the users whose mail server delays every mail, and at the mails of those in
+    ``interrupted`` the mail server stalls.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.error: Exception | None = None
         self.delayed: set[int] = set()
+        self.interrupted: set[int] = set()
         self.attempts = 0
         self.tried: list[int] = []
 
-    async def send(self, mail: Mail) -> None:
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
         self.attempts += 1
         self.tried.append(mail.position)
         if self.error is not None:
             raise self.error
         if mail.user in self.delayed:
             raise RecipientUnavailable("the mail server answered 450 to the recipient")
-        await super().send(mail)
+        if mail.user in self.interrupted:
+            raise MailInterrupted("the mail server did not answer in time")
+        await super().send(mail, confirm)
 
     @property
     def users(self) -> list[int]:
@@ -80,11 +87,12 @@ class Mailing:
         transport: Transport,
         clock: Clock,
         store: FollowerStore | None = None,
+        templates: Templates | None = None,
     ) -> None:
         self.counted: list[Outcome] = []
         self.watcher = LogWatcher(harness.log)
         self.follower = MailFollower(
-            composer(),
+            composer(templates=templates),
             transport,
             SignedTexts(["a secret key for tests: 0123456789abcdef"]),
             harness.journal.history,
@@ -114,8 +122,9 @@ async def mailing(
     transport: Transport,
     clock: Clock | None = None,
     store: FollowerStore | None = None,
+    templates: Templates | None = None,
 ) -> AsyncIterator[Mailing]:
-    running = Mailing(harness, transport, clock or Clock(), store)
+    running = Mailing(harness, transport, clock or Clock(), store, templates)
     try:
         yield running
     finally:
@@ -183,6 +192,58 @@ async def test_a_refused_mail_is_dropped_and_the_next_one_sent(
     assert "ann" not in line.getMessage()
 
 
+class Slow(MemoryTransport):
+    """A transport that takes until a test opens its gate; then it confirms a mail, or does not."""
+
+    def __init__(self, *, confirms: bool = True) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.begun: list[str] = []
+        self._confirms = confirms
+
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
+        self.begun.append(mail.kind)
+        await self.gate.wait()
+        await super().send(mail, confirm if self._confirms else confirmed)
+
+    async def withdraw(self, mail: Mail) -> None:
+        """A mail server cannot recall a mail."""
+
+
+@pytest.mark.parametrize("command", [EraseUser, DisableUser])
+async def test_a_slow_mail_does_not_go_out_after_the_erasure_and_none_begins(
+    harness: JournalHarness, command: type[EraseUser | DisableUser]
+) -> None:
+    """A change of the address has two mails, and the erasure comes during the first one."""
+    transport = Slow()
+    transport.gate.set()
+    async with mailing(harness, transport) as running:
+        await harness.register("ann")
+        await until(lambda: len(transport.mails) == 1)
+        transport.gate.clear()
+        await harness.journal.execute(UpdateProfile(1, email="new@example.org"))
+        await until(lambda: transport.begun == ["verification", "verification"])
+        await harness.journal.execute(command("ann", "operator/test"))
+        transport.gate.set()
+        await harness.register("bob")
+        await until(lambda: transport.mails[-1].user == 2)
+    assert transport.begun == ["verification", "verification", "verification"]
+    assert [mail.user for mail in transport.mails] == [1, 2]
+    assert running.counted == ["sent", "sent"]
+
+
+async def test_control_a_transport_that_does_not_confirm_sends_the_first_of_them(
+    harness: JournalHarness,
+) -> None:
+    transport = Slow(confirms=False)
+    async with mailing(harness, transport):
+        await harness.register("ann")
+        await until(lambda: transport.begun == ["verification"])
+        await harness.journal.execute(EraseUser("ann", "users/1"))
+        transport.gate.set()
+        await until(lambda: [mail.user for mail in transport.mails] == [1])
+
+
 class ErasedMeanwhile(Outbox):
     """An outbox in which the user is erased while a mail is written.
 
@@ -194,9 +255,10 @@ class ErasedMeanwhile(Outbox):
         self._harness = harness
         self.is_written = False
 
-    async def send(self, mail: Mail) -> None:
+    async def send(self, mail: Mail, confirm: Confirm) -> None:
+        await confirm()
         await self._harness.journal.execute(EraseUser("ann", "users/1"))
-        await super().send(mail)
+        await super().send(mail, confirmed)
         self.is_written = True
 
 

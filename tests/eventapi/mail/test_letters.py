@@ -198,6 +198,33 @@ def test_the_notice_is_sent_even_after_days() -> None:
     assert sent(ANN, changed(), about=2, second=9 * 86_400) == [NOTICE]
 
 
+@pytest.mark.parametrize(
+    ("happened", "replaced"),
+    [
+        ([ANN, changed()], False),
+        ([ANN, changed(counts=True)], True),
+        ([ANN, changed(), verified(OTHER)], True),
+        ([ANN, changed(), changed("third@example.org")], False),
+        ([ANN, changed(), changed("third@example.org", counts=True)], True),
+        ([ANN, changed(counts=True), changed(MAIL, OTHER, counts=True)], False),
+    ],
+    ids=[
+        "pending",
+        "by an operator",
+        "verified",
+        "changed again",
+        "then by an operator",
+        "and back",
+    ],
+)
+def test_the_notice_says_whether_the_old_address_still_counts(
+    happened: list[Happened], *, replaced: bool
+) -> None:
+    """Only then a link for a new password would go there."""
+    (notice,) = [one for one in letters(*happened, about=2) if one.kind == "email-changed"]
+    assert (notice.recipient, notice.replaced) == (MAIL, replaced)
+
+
 def test_links_have_the_tokens_that_the_server_accepts() -> None:
     happened = [ANN, changed(), requested()]
     state = folded_records(records_of(happened))

@@ -15,6 +15,7 @@ from eventapi.queries.subscriptions import LogWatcher
 from events.errors import MailNotRemoved, NotDelivered
 from tests.eventapi.followers.following import until
 from tests.eventapi.harness import Storage, open_harness
+from tests.eventapi.mail.writing import confirmed
 
 
 def mail(position: int, user: int) -> Mail:
@@ -28,7 +29,7 @@ def names(directory: Path) -> list[str]:
 async def test_a_mail_is_a_private_file_named_by_position_and_user(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "more" / "outbox")
     for _ in range(2):
-        await outbox.send(mail(42, 7))
+        await outbox.send(mail(42, 7), confirmed)
     (file,) = (tmp_path / "more" / "outbox").iterdir()
     assert file.name == "000000000042-user7-verification.eml"
     assert file.read_bytes() == b"content"
@@ -39,7 +40,7 @@ async def test_a_mail_is_a_private_file_named_by_position_and_user(tmp_path: Pat
 async def test_the_mails_of_a_user_are_removed_and_no_others(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     for position, user in ((1, 1), (2, 11), (3, 1), (11, 2)):
-        await outbox.send(mail(position, user))
+        await outbox.send(mail(position, user), confirmed)
     (tmp_path / "000000000009-user1-verification.eml.0a1b.tmp").touch()
     (tmp_path / "notes-user1-.txt").touch()
     await remove_mails([tmp_path, tmp_path / "missing"], ["users/1"])
@@ -56,13 +57,13 @@ async def test_the_mails_of_a_user_are_removed_and_no_others(tmp_path: Path) -> 
 async def test_an_outbox_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "outbox").touch()
     with pytest.raises(NotDelivered, match="cannot be written"):
-        await Outbox(tmp_path / "outbox").send(mail(1, 1))
+        await Outbox(tmp_path / "outbox").send(mail(1, 1), confirmed)
 
 
 async def test_mails_that_cannot_be_removed_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await Outbox(tmp_path).send(mail(1, 1))
+    await Outbox(tmp_path).send(mail(1, 1), confirmed)
 
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
@@ -80,7 +81,7 @@ async def test_each_process_removes_the_mails_of_users_whom_another_one_erased(
         for name in ("ann", "bob"):
             await harness.register(name)
         for position in (1, 2):
-            await Outbox(directory).send(mail(position, position))
+            await Outbox(directory).send(mail(position, position), confirmed)
         watcher = LogWatcher(harness.log)
         task = asyncio.create_task(run_removals([directory], watcher, 2))
         await harness.journal.execute(EraseUser("ann", "users/1"))

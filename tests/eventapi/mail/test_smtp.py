@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,17 @@ import pytest
 
 from eventapi.mail import smtp
 from eventapi.mail.smtp import MailServer, SmtpTransport
-from eventapi.mail.transport import Mail, MailRefused, RecipientUnavailable
+from eventapi.mail.transport import (
+    Mail,
+    MailInterrupted,
+    MailRefused,
+    MailVoid,
+    RecipientUnavailable,
+)
 from events.errors import NotDelivered
 from tests.end_to_end.server import free_port
 from tests.eventapi.mail.mailserver import Certificate, mail_server
+from tests.eventapi.mail.writing import confirmed
 
 ADDRESS = "ann@example.org"
 CONTENT = b"From: a@localhost\r\nTo: ann@example.org\r\nSubject: hello\r\n\r\nA text.\r\n.\r\n"
@@ -38,16 +46,16 @@ def transport(url: str, seconds: float = 20) -> SmtpTransport:
     return SmtpTransport(MailServer.parse(url), seconds, 2 * seconds)
 
 
-async def failure(url: str, seconds: float = 20) -> str:
-    with pytest.raises(NotDelivered) as caught:
-        await transport(url, seconds).send(mail())
+async def failure(url: str, seconds: float = 20, error: type[Exception] = NotDelivered) -> str:
+    with pytest.raises(error) as caught:
+        await transport(url, seconds).send(mail(), confirmed)
     return str(caught.value)
 
 
 async def test_a_plain_server_gets_the_mail() -> None:
     port = free_port()
     with mail_server(port) as inbox:
-        await transport(f"smtp://127.0.0.1:{port}").send(mail())
+        await transport(f"smtp://127.0.0.1:{port}").send(mail(), confirmed)
     assert inbox.recipients == [ADDRESS]
     assert inbox.mails[0].get_content() == "A text.\r\n.\r\n"
     assert inbox.was_tls == [False]
@@ -56,14 +64,14 @@ async def test_a_plain_server_gets_the_mail() -> None:
 async def test_tls_is_used_if_the_server_offers_it(trusted: Certificate) -> None:
     port = free_port()
     with mail_server(port, tls_context=trusted.server, require_starttls=True) as inbox:
-        await transport(f"smtp://localhost:{port}").send(mail())
+        await transport(f"smtp://localhost:{port}").send(mail(), confirmed)
     assert inbox.was_tls == [True]
 
 
 async def test_implicit_tls_with_a_login(trusted: Certificate) -> None:
     port = free_port()
     with mail_server(port, ssl_context=trusted.server, auth_require_tls=False) as inbox:
-        await transport(f"smtps://{LOGIN}localhost:{port}").send(mail())
+        await transport(f"smtps://{LOGIN}localhost:{port}").send(mail(), confirmed)
     assert inbox.logins == ["mailer:pass word/@"]
     assert inbox.recipients == [ADDRESS]
 
@@ -71,7 +79,7 @@ async def test_implicit_tls_with_a_login(trusted: Certificate) -> None:
 async def test_a_login_follows_starttls(trusted: Certificate) -> None:
     port = free_port()
     with mail_server(port, tls_context=trusted.server, auth_required=True) as inbox:
-        await transport(f"smtp://{LOGIN}localhost:{port}").send(mail())
+        await transport(f"smtp://{LOGIN}localhost:{port}").send(mail(), confirmed)
     assert (inbox.recipients, inbox.was_tls) == ([ADDRESS], [True])
 
 
@@ -107,7 +115,7 @@ async def test_control_without_the_check_that_certificate_is_accepted(tmp_path: 
         mail_server(port, tls_context=untrusted.server) as inbox,
         patch("eventapi.mail.smtp.ssl.create_default_context", careless),
     ):
-        await transport(f"smtp://localhost:{port}").send(mail())
+        await transport(f"smtp://localhost:{port}").send(mail(), confirmed)
     assert len(inbox.mails) == 1
 
 
@@ -118,7 +126,7 @@ async def test_a_password_is_not_sent_without_tls_to_another_machine(
     options: dict[str, Any] = {"auth_require_tls": False}
     with mail_server(port, **options) as inbox:
         url = f"smtp://{LOGIN}127.0.0.1:{port}"
-        await transport(url).send(mail())  # On this machine it is.
+        await transport(url).send(mail(), confirmed)  # On this machine it is.
         assert len(inbox.logins) == 1
         monkeypatch.setattr(smtp, "_is_loopback", lambda _: False)
         await failure(url)
@@ -158,23 +166,71 @@ async def test_a_refusal_is_final_or_delays_this_mail_and_its_reason_has_no_addr
         for code in codes:
             setattr(inbox, f"answer_to_{refused}", f"{code} <{{address}}> no")
             with pytest.raises(error) as caught:
-                await transport(f"smtp://127.0.0.1:{port}").send(mail())
+                await transport(f"smtp://127.0.0.1:{port}").send(mail(), confirmed)
             assert str(caught.value) == f"the mail server answered {code} to the {refused}"
 
 
-@pytest.mark.parametrize("step", ["recipient", "content"])
-async def test_a_connection_that_is_closed_in_the_middle_is_a_failure(step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [("sender", NotDelivered), ("recipient", MailInterrupted), ("content", MailInterrupted)],
+)
+async def test_a_connection_that_is_closed_in_the_middle_is_a_failure(
+    step: str, error: type[Exception]
+) -> None:
+    """At the recipient or the content it may be because of this mail alone."""
     port = free_port()
     with mail_server(port) as inbox:
         inbox.closes_at = step
-        assert ADDRESS not in await failure(f"smtp://127.0.0.1:{port}")
+        assert ADDRESS not in await failure(f"smtp://127.0.0.1:{port}", error=error)
 
 
-async def test_a_slow_server_is_given_up() -> None:
+@pytest.mark.parametrize("is_wanted", [False, True])  # The second one is the control.
+async def test_a_mail_that_becomes_void_at_the_recipient_is_not_handed_over(
+    *, is_wanted: bool
+) -> None:
+    port = free_port()
+    with mail_server(port) as inbox:
+
+        async def confirm() -> None:
+            assert inbox.tried == [ADDRESS]  # The server had accepted the recipient.
+            if not is_wanted:
+                raise MailVoid
+
+        sending = transport(f"smtp://127.0.0.1:{port}").send(mail(), confirm)
+        if is_wanted:
+            await sending
+        else:
+            with pytest.raises(MailVoid):
+                await sending
+    assert len(inbox.mails) == is_wanted
+
+
+@pytest.mark.parametrize(("step_seconds", "mail_seconds"), [(0.5, 20), (20, 0.5)])
+async def test_a_server_that_stalls_at_a_recipient_is_given_up(
+    step_seconds: float, mail_seconds: float
+) -> None:
     port = free_port()
     with mail_server(port) as inbox:
         inbox.is_slow = True
+        server = MailServer.parse(f"smtp://127.0.0.1:{port}")
+        with pytest.raises(MailInterrupted, match="in time"):
+            await SmtpTransport(server, step_seconds, mail_seconds).send(mail(), confirmed)
+
+
+async def test_a_server_that_stalls_before_any_mail_is_a_failure_of_all_mail() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
         assert "in time" in await failure(f"smtp://127.0.0.1:{port}", 0.5)
+
+
+async def test_authorities_that_cannot_be_read_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> ssl.SSLContext:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("eventapi.mail.smtp.ssl.create_default_context", missing)
+    assert "No such file" in await failure(f"smtp://127.0.0.1:{free_port()}")
 
 
 async def test_a_dead_server_is_a_failure() -> None:
@@ -185,7 +241,7 @@ async def test_an_address_in_utf_8_needs_a_server_that_accepts_it() -> None:
     address = "änn@example.org"
     for port, accepts in ((free_port(), True), (free_port(), False)):
         with mail_server(port, enable_SMTPUTF8=accepts) as inbox:
-            sending = transport(f"smtp://127.0.0.1:{port}").send(mail(address))
+            sending = transport(f"smtp://127.0.0.1:{port}").send(mail(address), confirmed)
             if accepts:
                 await sending
                 assert inbox.recipients == [address]

@@ -23,6 +23,17 @@ def test_a_template_replaces_that_of_the_package(tmp_path: Path) -> None:
     assert parsed(made.compose(letter("password-reset"), RECORD))["Subject"] == "Set a new password"
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_earlier_template_of_a_changed_address_works(tmp_path: Path, *, replaced: bool) -> None:
+    """It has one text for all cases, and no link."""
+    (tmp_path / "email-changed.txt").write_text(
+        "Subject: Changed\n\nOn {{ date }}, {{ username }}.\n"
+    )
+    made = composer(templates=Templates(tmp_path))
+    message = parsed(made.compose(letter("email-changed", replaced=replaced), RECORD))
+    assert part(message, "plain") == "On 2026-01-01, ann.\n"
+
+
 def test_a_name_in_a_subject_adds_no_header(tmp_path: Path) -> None:
     (tmp_path / "verification.txt").write_text(GOOD)
     made = composer(templates=Templates(tmp_path))
@@ -44,6 +55,7 @@ def test_a_name_in_a_subject_adds_no_header(tmp_path: Path) -> None:
         ("verification.html", "\n{{ link", "line 2"),
         ("email-changed.html", "{% if %}", "email-changed.html, line 1"),
         ("email-changed.txt", "Subject: a\n\n{{ 1 / 0 }}", "division"),
+        ("email-changed.txt", "Subject: a\n\n{% if replaced %}{{ 1 / 0 }}{% endif %}", "division"),
         ("email-changed.txt", "Subject: a\n\n{{ username.missing.part }}", "missing"),
     ],
 )

@@ -26,10 +26,18 @@ def composer(sender: str = "eventapi@localhost", templates: Templates | None = N
 
 
 def letter(
-    kind: Kind = "verification", recipient: str = "ann@example.org", username: str = "ann"
+    kind: Kind = "verification",
+    recipient: str = "ann@example.org",
+    username: str = "ann",
+    *,
+    replaced: bool = False,
 ) -> Letter:
     user = msgspec.structs.replace(USER, username=username)
-    return Letter(kind, user, recipient, "" if kind == "email-changed" else PATH)
+    return Letter(kind, user, recipient, "" if kind == "email-changed" else PATH, replaced)
+
+
+async def confirmed() -> None:
+    """The check of a mail that is still wanted."""
 
 
 def parsed(mail: Mail) -> EmailMessage:

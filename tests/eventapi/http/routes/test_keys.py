@@ -196,11 +196,17 @@ def test_every_changed_bit_of_a_key_is_refused(ann: Caller) -> None:
 def test_a_use_is_shown_and_recorded_once(ann: Caller) -> None:
     key = make(ann)
     before = len(types(ann.api))
+    headers = {"x-request-id": "request-7", "change-reason": "none, because nothing changes"}
     for _ in range(3):
-        assert use(ann, key, "GET", "/items").status_code == 200
+        assert use(ann, key, "GET", "/items", headers=headers).status_code == 200
     (shown,) = ann.get("/auth/keys").json()
     assert shown["last_used_at"] > key["created_at"]
     assert types(ann.api, before) == ["key.used"]
+    line = json.loads(ann.api.log_lines()[-1])
+    assert (line["apikey"], line["requestid"]) == (key["id"], "request-7")
+    opened = ann.api.auditor().under(V2).get(f"/audit/events/{line['id']}").text
+    assert "user_agent" in opened
+    assert headers["change-reason"] not in opened
 
 
 def test_the_number_of_keys_is_limited(api: Api) -> None:
