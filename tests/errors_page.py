@@ -9,11 +9,7 @@ from types import ModuleType
 
 from eventapi.cli import failures
 from events.errors import EventapiError
-<<<<<<< HEAD
-from events.messages import accounts, archives, commands, errors, server_log
-=======
-from events.messages import archives, commands, errors, mails, server_log
->>>>>>> fix-mail
+from events.messages import accounts, archives, commands, errors, mails, server_log
 from events.messages.message import Message
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
