@@ -50,8 +50,10 @@ def parse_selection(columns: Mapping[str, Column], texts: Texts, faults: list[Fa
     ]
     order = texts.get("sort", [""])[-1]
     sorts = _sorts(columns, order, faults) if order or "sort" in texts else []
+    descending = texts.get("order", ["asc"])[-1] == "desc"
+    if "sort" in texts and descending:  # Clients may send `asc`, which is the default.
+        faults.append(_fault("order", "must be asc beside sort; put - before a field of sort"))
     if not sorts:
-        descending = texts.get("order", ["asc"])[-1] == "desc"
         return Selection(columns, filters, (Sort("id", descending),))
     if all(one.column != "id" for one in sorts):
         sorts.append(Sort("id"))

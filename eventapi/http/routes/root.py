@@ -47,7 +47,7 @@ def root_controller(has_console: bool) -> type[Controller]:
             """Redirect a browser to the console; return the URLs to other clients."""
             base = base_url(request.scope)
             console = f"{base}/console" if has_console else UNSET
-            if console is not UNSET and "text/html" in request.headers.get("accept", ""):
+            if console is not UNSET and request.preferred_type("text/html") is not None:
                 return Response(307, [(b"location", console.encode()), _VARY])
             found = Root(f"{base}/docs", f"{base}/openapi.json", console)
             return json_response(found, 200, *([_VARY] if has_console else ()))

@@ -306,6 +306,9 @@ _SEARCHED: Final = "A part of any text; case is ignored."
 
 Limit = Annotated[int, Meta(ge=1, le=1000, description=_LIST_LIMIT)]
 Order = Annotated[Literal["asc", "desc"], Meta(description="Order by number.")]
+SortOrder = Annotated[
+    Literal["asc", "desc"], Meta(description="Order by number; with `sort` it cannot be `desc`.")
+]
 Searched = Annotated[
     str,
     Meta(
@@ -342,7 +345,7 @@ class ListQuery(msgspec.Struct, frozen=True):
         ]
         | UnsetType
     ) = UNSET
-    order: Order = "asc"
+    order: SortOrder = "asc"
     sort: (
         Annotated[
             str,

@@ -190,6 +190,7 @@ def test_a_list_is_sorted_by_every_ordered_field(lister: Caller, name: str, sign
             "limit=0",
         ),
         *("whole=1&whole=2", "as_of=x", "order=up", f"q={'x' * 201}"),
+        *("sort=text&order=desc", "sort=id&order=desc", "sort=-id&count=true&order=desc"),
     ],
 )
 def test_a_wrong_parameter_is_named(lister: Caller, query: str) -> None:
@@ -197,6 +198,15 @@ def test_a_wrong_parameter_is_named(lister: Caller, query: str) -> None:
 
     name = next(reversed(parse_qs(query, keep_blank_values=True)))
     assert [fault["pointer"] for fault in problem["errors"]] == [f"/{name}"]
+
+
+def test_the_default_order_may_stand_beside_sort(lister: Caller) -> None:
+    """Generated clients send the default of a parameter."""
+    for sort in ("-whole,text", "id"):
+        assert (
+            page_of(lister, "/api/v2/samples", sort=sort, order="asc", limit="2")["items"]
+            == (page_of(lister, "/api/v2/samples", sort=sort, limit="2")["items"])
+        )
 
 
 def test_all_faults_of_a_query_are_reported_at_once(lister: Caller) -> None:
@@ -232,7 +242,7 @@ def test_the_next_page_keeps_every_parameter(lister: Caller) -> None:
     given = {
         "limit": "1",
         "sort": "-whole",
-        "order": "desc",
+        "order": "asc",
         "q": "",
         "fields": "id,text",
         "count": "true",

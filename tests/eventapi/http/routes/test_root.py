@@ -20,7 +20,32 @@ def test_a_browser_is_redirected_to_the_console(new_api: Api, method: str) -> No
     assert new_api.request("GET", "/console").status_code == 200
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", None])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("text/html", "TEXT/HTML", "Text/Html;charset=utf-8", "text/html;q=0.9,*/*;q=0.8"),
+        *("application/json;q=0.5, text/html", "text/html, application/json", "text/html;q=0.001"),
+        *("application/json;q=0, text/html;q=0.1", "*/*;q=0.1 , text/html;q=0.1"),
+    ],
+)
+def test_a_client_that_prefers_html_is_redirected(new_api: Api, accept: str) -> None:
+    answer = new_api.request("GET", "/", headers={"accept": accept})
+
+    assert (answer.status_code, answer.headers["vary"]) == (307, "Accept")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("*/*", "application/json", None, "", "text/*", "text/html-but-not-quite"),
+        *("text/html;q=0", "text/html;q=0, application/json", "text/html;q=0.000, */*"),
+        *(
+            "application/json, text/html;q=0.9",
+            "text/html;q=0.5, */*",
+            "application/*, text/html;q=0.1",
+        ),
+    ],
+)
 def test_other_clients_get_the_urls_of_the_documentation(new_api: Api, accept: str | None) -> None:
     headers = {"host": "shop.example"} | ({} if accept is None else {"accept": accept})
 
