@@ -22,7 +22,10 @@ function resource(document, collection) {
   const body = create && resolve(document, bodySchema(create));
   const tag = (document.tags || []).find((found) => found.name === collection);
   const noun = /^Create an? (.+)/.exec(create?.summary || "")?.[1] || collection.replace(/s$/, "");
-  const fields = fieldsOf(document, view);
+  const form = body && fieldsOf(document, body);
+  // Responses are described without formats, except for what every resource has.
+  const kindIn = ({ name, kind }) => form?.find((one) => one.name === name)?.kind || kind;
+  const fields = fieldsOf(document, view).map((one) => ({ ...one, kind: kindIn(one) }));
   return {
     collection,
     noun,
@@ -30,7 +33,7 @@ function resource(document, collection) {
     description: (tag?.description || view.description || "").split("\n")[0],
     fields,
     filters: filtersOf(document, list, fields),
-    form: body && fieldsOf(document, body),
+    form,
     canShare: has(document, `${collection}/${lastOf(one)}/shares/{username}`, "put"),
     actions: actionsOf(document, collection),
   };

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 from msgspec import Struct, field
 
@@ -29,6 +29,7 @@ class Gauge(Resource):
     span: Range | None = None
     counter: Clear[list[int]] = field(default_factory=list)
     day: date | None = None
+    moment: datetime | None = None
 
 
 class Meeting(Resource):

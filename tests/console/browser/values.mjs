@@ -96,11 +96,12 @@ async function lines({ page, context, open, auditor, user, token, signIn, reques
 
 async function shown({ page, open, user, signIn, request, has, check }) {
   const { token, username } = await user();
-  const made = await request("POST", "/gauges", { token, body: { name: "small", level: 1.00001, day: "0050-03-01" } });
+  const made = await request("POST", "/gauges", { token, body: { name: "small", level: 1.00001, day: "0050-03-01", moment: "0050-03-01T12:00:00Z" } });
   await open("/gauges");
   await signIn(username);
   const row = page.locator("tbody tr");
   for (const text of ["1.00001", "1 Mar 0050"]) await row.getByText(text, { exact: true }).waitFor();
+  await row.getByTitle("1 Mar 0050, 12:00:00 UTC").waitFor();
   await request("PATCH", `/gauges/${made.id}`, { token, body: { level: 1.00002 } });
   await request("PATCH", `/gauges/${made.id}`, { token, body: { level: 0.0004 } });
   await open(`/gauges/${made.id}`);
