@@ -107,13 +107,30 @@ class WebhookTasks:
             if webhook is None or webhook.version != running.webhook.version:
                 del self._running[number]
                 await running.stack.aclose()
+        waiting = {}
         for number, before in self._known.items():
-            if number not in by_id or by_id[number].began != before.began:
-                await self._store.remove(before.follower)
-        self._known = by_id
+            is_over = number not in by_id or by_id[number].began != before.began
+            if is_over and not await self._remove(before.follower):
+                waiting[number] = before
+        self._known = by_id | waiting
         for number, webhook in by_id.items():
-            if number not in self._running and not webhook.disabled:
+            if number not in self._running and number not in waiting and not webhook.disabled:
                 self._running[number] = await self._start(webhook)
+
+    async def _remove(self, follower: str) -> bool:
+        """Forget a follower that is over, unless another process still runs it.
+
+        That process stops it soon. Until then the next follower of the webhook must not begin, because
+        there would be two senders.
+        """
+        lease = await self._store.acquire(follower)
+        if lease is None:
+            return False
+        try:
+            await self._store.remove(follower)
+        finally:
+            await lease.release()
+        return True
 
     async def _start(self, webhook: Webhook) -> _Running:
         follower = WebhookFollower(webhook, self._journal, self.deliveries, self._count)
