@@ -115,7 +115,12 @@ def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterat
 
 def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> list[Fault]:
     """The faults inside an object or list, if the type has one kind of them."""
-    parts, kinds = _opened(value), [one for one in _alternatives(hint) if _has_parts(one[0])]
+    parts = _opened(value)
+    kinds = [
+        one
+        for one in _alternatives(hint)
+        if _has_parts(one[0]) and (get_origin(one[0]) in {list, tuple}) == isinstance(parts, list)
+    ]
     if parts is None or len(kinds) != 1:
         return []
     kind, limits = kinds[0]

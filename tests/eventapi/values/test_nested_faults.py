@@ -154,6 +154,14 @@ def test_a_decimal_number_has_the_form_of_a_json_number(text: str, hint: Any) ->
         ]
 
 
+@pytest.mark.parametrize(("value", "pointer"), [(["1_0"], "/price/0"), ({"a": "1_0"}, "/price/a")])
+def test_a_list_beside_a_dict_hides_no_fault(value: object, pointer: str) -> None:
+    kind = msgspec.defstruct("Kind", [("price", list[Decimal] | dict[str, Decimal])])
+    assert [fault.pointer for fault in faults_of({"price": value}, kind)] == [pointer]
+    content = msgspec.json.encode({"price": value})
+    assert [fault.pointer for fault in faults_in_json(content, kind)] == [pointer]
+
+
 @pytest.mark.parametrize("text", NUMBERS)
 def test_every_form_of_a_json_number_is_a_decimal_number(text: str) -> None:
     kind = msgspec.defstruct("Kind", [("price", list[Decimal])])
