@@ -99,7 +99,7 @@ def import_data(  # noqa: PLR0917 - click calls it with names
     try:
         rows, faults = Rows(shape).read(file, form)
         if faults:
-            faults += _faults_in_log(settings, shape, owner, rows)
+            faults += _faults_in_log(settings, shape, owner, rows) if rows else ()
             raise DataRefused(sorted(faults, key=attrgetter("line")))
         imported = asyncio.run(_import_rows(settings, shape, owner, rows, dry_run=dry_run))
     except DataRefused as refused:

@@ -26,10 +26,9 @@ from eventapi.cli.db_json import MAX_ID
 from eventapi.http.decoding import decode_json
 from eventapi.http.problems import ProblemError
 from eventapi.http.schemas.resources import Shape
-from eventapi.journal.clock import system_now
 from eventapi.values.explanations import CHECK
 from eventapi.values.texts import JSON_NUMBER
-from eventapi.values.times import SKEW_SECONDS, later, record_time, record_time_fault
+from eventapi.values.times import record_time, record_time_fault
 from events.errors import Invalid
 
 Format = Literal["ndjson", "csv"]
@@ -62,19 +61,16 @@ class RowFault(msgspec.Struct, frozen=True):
         return f"line {self.line:,}: {field}{self.detail}"
 
 
-def _past_time_fault(text: str) -> str | None:
-    """The fault of a text that is no RFC 3339 time, or a time that has not come yet."""
-    fault = record_time_fault(text)
-    if fault is None and record_time(text, zone_needed=True) > later(system_now(), SKEW_SECONDS):
-        return "must not be in the future"
-    return fault
+def _unused_time_fault(text: str) -> str | None:
+    """The fault of a time that is not imported, and may be left out."""
+    return record_time_fault(text) if text else None
 
 
 _EXPORTED: Final = [
     ("id", Annotated[int, Meta(ge=1, le=MAX_ID)] | UnsetType, UNSET),
     ("owner", str | UnsetType, UNSET),
-    ("created_at", Annotated[str, Meta(extra={CHECK: _past_time_fault})] | UnsetType, UNSET),
-    ("updated_at", Annotated[str, Meta(extra={CHECK: record_time_fault})] | UnsetType, UNSET),
+    ("created_at", Annotated[str, Meta(extra={CHECK: record_time_fault})] | UnsetType, UNSET),
+    ("updated_at", Annotated[str, Meta(extra={CHECK: _unused_time_fault})] | UnsetType, UNSET),
     ("version", Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType, UNSET),
 ]
 

@@ -26,6 +26,7 @@ from events.messages.commands import LINE_UNREADABLE, NO_SUCH_TYPE, OPEN_WITH_JS
 from events.record import Line
 from events.sealing import Keyring
 from events.vault.port import Vault
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import without_secrets
 from events.well_formed import can_be_actor, can_be_subject
 
@@ -144,11 +145,17 @@ async def _check_type(settings: Settings, log: EventLog, type_: str) -> None:
     types = registry_of(settings).vocabulary.types
     if type_ in types:
         return
-    everything = _Filter(None, 1, None, None, False, type_, None, None)
-    async with aclosing(_filtered_lines(log, everything)) as lines:
-        async for _ in lines:
-            return
+    kind = type_.partition(".")[0]
+    async for lines in log.read():
+        for event in map(parse, lines):
+            if event.type == type_ or _declares(event, kind):
+                return
     raise Misuse(NO_SUCH_TYPE.fill(type=printable(type_), types=", ".join(sorted(types))))
+
+
+def _declares(event: Line, kind: str) -> bool:
+    """Whether an event declares a kind, whose other types may still come."""
+    return event.type == SchemaDeclared.type and msgspec.json.decode(event.data)["kind"] == kind
 
 
 async def enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:

@@ -30,12 +30,14 @@ def separate_root_path(scope: Any) -> None:
     root: str = scope.get("root_path", "")
     if not root:
         return
-    path: str = scope["path"]
-    rest = path.removeprefix(root)
-    if rest != path and (rest[:1] in {"", "/"} or root.endswith("/")):
-        scope["path"] = rest if rest.startswith("/") else f"/{rest}"
+    path, prefix = scope["path"], f"/{root.strip('/')}".rstrip("/")
+    for start in (root, prefix):  # Some servers put it before the path as it was configured.
+        rest = path.removeprefix(start)
+        if rest != path and (rest[:1] in {"", "/"} or start.endswith("/")):
+            scope["path"] = rest if rest.startswith("/") else f"/{rest}"
+            break
     scope["root_path"] = ""
-    scope[_ROOT_PATH] = f"/{root.strip('/')}".rstrip("/")
+    scope[_ROOT_PATH] = prefix
 
 
 def root_path_of(scope: Any) -> str:

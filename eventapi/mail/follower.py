@@ -39,6 +39,9 @@ PATIENCE_SECONDS: Final = 4 * 86_400.0
 INTERRUPTIONS: Final = 3
 """A mail that the mail server interrupts so many times no longer holds up the next ones."""
 
+INTERRUPTIONS_IN_A_ROW: Final = 15
+"""So many times if no mail got through since the last such one: it may be the server, not the mail."""
+
 Outcome = Literal["sent", "failed", "dropped"]
 """Sent, tried in vain, or given up."""
 
@@ -69,6 +72,7 @@ class MailFollower:
         self._count = count
         self._sent: set[tuple[int, str]] = set()
         self._interruptions: Counter[tuple[int, str]] = Counter()
+        self._patience = INTERRUPTIONS
 
     def wants(self, kind: str, state: State) -> bool:
         return kind in MAILED
@@ -144,15 +148,18 @@ class MailFollower:
             self._drop(letter, record, str(error))
         except MailInterrupted as error:
             self._interruptions[record.position, letter.kind] += 1
-            is_often = self._interruptions[record.position, letter.kind] >= INTERRUPTIONS
+            is_often = self._interruptions[record.position, letter.kind] >= self._patience
             if not is_parked and not is_often:
                 raise NotDelivered(str(error)) from error
+            if not is_parked:
+                self._patience = INTERRUPTIONS_IN_A_ROW
             self._count("failed")
             return str(error)
         except RecipientUnavailable as error:
             self._count("failed")
             return str(error)
         else:
+            self._patience = INTERRUPTIONS
             self._count("sent")
             await self._withdraw_if_erased(mail)
         return ""

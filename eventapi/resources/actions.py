@@ -110,7 +110,6 @@ def parameters_of(
                 f"{name}: {parameter.name}: all calls would share the default {default!r}; use None "
                 "as the default"
             )
-        types.check_default(f"{name}: {parameter.name}", hint, default)
         members[-1] = (parameter.name, hint, default)
     return msgspec.defstruct(
         title,

@@ -259,7 +259,10 @@ def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
         raise types.TypeFault(f'unique is a text; write unique = ("{unique}",)')
     if isinstance(unique, Global):
         listed = ", ".join(f'"{name}"' for name in unique)
-        raise types.TypeFault(f"unique is one key; write unique = (Global({listed}),)")
+        raise types.TypeFault(
+            f"unique is one key; write unique = (Global({listed}),), or ({listed},) if a log has it "
+            "already, which declares that"
+        )
     if not isinstance(unique, tuple | list):
         raise types.TypeFault(
             f'unique = {unique!r} is not possible; write unique = ("{fields[0].name}",), or leave '

@@ -104,8 +104,7 @@ def _check_limits(info: inspect.Type) -> None:
     if isinstance(info, inspect.Metadata):
         _check_limits(info.type)
     elif isinstance(info, inspect.UnionType):
-        for one in info.types:
-            _check_limits(one)
+        _check_alternatives(info)
     elif isinstance(info, inspect.ListType):
         _check_limits(info.item_type)
     elif isinstance(info, inspect.DictType):
@@ -117,6 +116,18 @@ def _check_limits(info: inspect.Type) -> None:
                 _check_limits(field.type)
             except TypeFault as fault:
                 raise TypeFault(f"{field.name}: {fault}") from None
+
+
+def _check_alternatives(info: inspect.UnionType) -> None:
+    """Raise `TypeFault` if no value can obey the limits of any type of a union."""
+    faults = []
+    for one in info.types:
+        try:
+            _check_limits(one)
+        except TypeFault as fault:
+            faults.append(fault)
+    if len(faults) == len(info.types):
+        raise faults[0]
 
 
 def _range_of(info: inspect.Type) -> tuple[float | None, float | None]:

@@ -56,7 +56,7 @@ function FilterDialog({ resource, onClose }) {
   const apply = (event) => {
     event.preventDefault();
     let value = new FormData(event.target).get("value");
-    if (field.kind === "date-time" && !choices && value) value = new Date(value).toISOString();
+    if (field.kind === "date-time" && known.name !== "in" && !choices && value) value = new Date(value).toISOString();
     change({ [`${name}.${known.name}`]: value, after: undefined });
     onClose();
   };

@@ -8,11 +8,11 @@ from litestar import Controller
 from litestar.params import FromPath, JSONBody
 
 from eventapi.commands.resources import owned
+from eventapi.http.conditional import accepted_versions, conditions
 from eventapi.http.handlers import delete, get, put
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response, event_position, json_response, written
 from eventapi.http.routes.writes import (
-    WRITE_HEADERS,
     Target,
     first_result,
     number_in_path,
@@ -27,6 +27,7 @@ from projections.tables.resources import Tombstone
 
 _SHARES: Final = "/{number:str}/shares"
 _SHARE: Final = f"{_SHARES}/{{username:str}}"
+_WRITE_HEADERS: Final = ("If-Match", "Idempotency-Key")
 
 
 class SharingTemplate(Controller):
@@ -60,7 +61,7 @@ class SharingTemplate(Controller):
         _SHARE,
         name="share_{kind}",
         summary="Share {a_noun}",
-        request_headers=WRITE_HEADERS,
+        request_headers=_WRITE_HEADERS,
         response_headers=("Event-Position",),
         errors=("not-found", "precondition-failed", "validation-failed"),
     )
@@ -91,7 +92,7 @@ class SharingTemplate(Controller):
         _SHARE,
         name="unshare_{kind}",
         summary="Stop sharing {a_noun}",
-        request_headers=WRITE_HEADERS,
+        request_headers=_WRITE_HEADERS,
         response_headers=("Event-Position",),
         errors=("not-found", "precondition-failed"),
     )
@@ -110,7 +111,8 @@ class SharingTemplate(Controller):
 
 def _target(request: ApiRequest, shape: Shape, number: str, username: str) -> Target:
     found, quota = _owned(request, shape, number), request.services.quota
-    versions = request.accepted_versions(found)
+    match, _ = conditions(request.scope["headers"])
+    versions = accepted_versions(match)
     return Target(request.caller.user.id, quota, found.id, versions, username)
 
 

@@ -200,8 +200,7 @@ def test_faults_of_shape_are_listed_without_a_log_and_without_an_owner(tmp_path:
         ({"version": 0}, "version: must be at least 1"),
         ({"updated_at": "rubbish"}, "updated_at: must be an RFC 3339 time"),
         ({"created_at": "2026-01-02"}, "created_at: must be an RFC 3339 time"),
-        ({"created_at": "9999-12-31T23:59:59Z"}, "created_at: must not be in the future"),
-        ({"created_at": "2999-01-01T00:00:00+01:00"}, "created_at: must not be in the future"),
+        ({"created_at": ""}, "created_at: must be an RFC 3339 time"),
     ],
 )
 def test_members_of_an_export_are_checked(data: Path, members: dict[str, Any], fault: str) -> None:

@@ -105,6 +105,7 @@ def test_show_accepts_a_type_that_only_the_log_has(tmp_path: Path) -> None:
     load = ("data", "import", str(file), "--resource", "lines", "--owner", "ann")
     assert invoke(tmp_path, *load, EVENTAPI_RESOURCES="tests.shop").exit_code == 0
     assert positions(tmp_path, "--type", "line.created") == ["3"]
+    assert positions(tmp_path, "--type", "line.deleted") == []
     assert positions(tmp_path, "--type", "line.created", "--until", "2") == []
 
 

@@ -10,7 +10,11 @@ import pytest
 
 from eventapi.followers.memory import MemoryFollowers
 from eventapi.mail import follower
-from eventapi.mail.follower import INTERRUPTIONS, PATIENCE_SECONDS
+from eventapi.mail.follower import (
+    INTERRUPTIONS,
+    INTERRUPTIONS_IN_A_ROW,
+    PATIENCE_SECONDS,
+)
 from eventapi.mail.texts import Templates
 from eventapi.mail.transport import Confirm, Mail, MemoryTransport
 from tests.eventapi.followers.following import until
@@ -65,6 +69,26 @@ async def test_a_mail_that_the_server_interrupts_is_parked_after_some_attempts(
         assert transport.tried[: INTERRUPTIONS + 1] == [1] * INTERRUPTIONS + [2]
         transport.interrupted = set()
         await until(lambda: transport.users == [2, 3, 1] and not parked(store))
+
+
+async def test_a_server_that_interrupts_every_mail_parks_the_second_one_much_later(
+    harness: JournalHarness,
+) -> None:
+    transport, store = Faulty(), MemoryFollowers()
+    transport.interrupted = {1, 2}
+    for name in ("ann", "bob"):
+        await harness.register(name)
+    async with mailing(harness, transport, store=store):
+        await until(lambda: len(parked(store)) == 2)
+        seconds = [2] * INTERRUPTIONS_IN_A_ROW
+        assert transport.tried[: INTERRUPTIONS + len(seconds)] == [1] * INTERRUPTIONS + seconds
+        transport.interrupted = {4}
+        for name in ("cat", "don", "eve"):
+            await harness.register(name)
+        await until(lambda: 5 in transport.users)
+        assert 3 in transport.users
+        # A mail got through just before the fourth one.
+        assert transport.tried[: transport.tried.index(5)].count(4) < INTERRUPTIONS_IN_A_ROW
 
 
 async def test_control_with_endless_patience_it_holds_up_all_mail(

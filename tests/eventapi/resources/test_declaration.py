@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 from msgspec import UNSET, Meta
 
-from eventapi.resources import Access
+from eventapi.resources import Access, action
 from eventapi.resources.declared import declare
 from eventapi.resources.items import Item
 from events.errors import Invalid
@@ -119,3 +120,35 @@ def test_literals_and_tight_limits_have_the_values_that_they_allow(
             rules.check(a=value)
         assert [fault.pointer for fault in caught.value.faults] == ["/a"]
         assert all(fault.detail for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("hint", "default"),
+    [
+        (str, None),
+        (int, "not given"),
+        (Annotated[str, Meta(min_length=1)], ""),
+        (Annotated[str, Meta(pattern=r"^[0-9]{4}$")], ""),
+        (Annotated[int, Meta(ge=1)], 0),
+        (Decimal, 0),
+    ],
+)
+def test_a_default_of_a_parameter_may_be_a_value_that_no_request_can_give(
+    hint: Any, default: Any
+) -> None:
+    """It often means "not given", and is in no declaration of a log."""
+
+    def pay(self: Any, *, value: Any = default) -> Any:
+        return self
+
+    pay.__annotations__["value"] = hint
+    body: Any = declared("Invoice", {"a": str}, pay=action(pay)).actions["pay"].body()
+    assert body.value == default
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Annotated[int, Meta(ge=5, le=1)] | None, Annotated[str, Meta(min_length=6_000)] | int],
+)
+def test_a_union_needs_one_type_that_has_values(kind: Any) -> None:
+    declared("Invoice", {"a": kind})

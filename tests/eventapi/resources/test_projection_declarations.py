@@ -79,15 +79,6 @@ def alone(self: Projection) -> None:
     pass
 
 
-def with_default(
-    self: Projection,
-    caller: Caller,
-    *,
-    month: int = "x",  # type: ignore[assignment]
-) -> None:
-    pass
-
-
 @pytest.mark.parametrize(
     ("members", "fault"),
     [
@@ -106,7 +97,6 @@ def with_default(
         ({"query": property(repr)}, "query: it must be a method that gets `self, caller`"),
         ({"apply": alone}, "apply: it must be a method that gets `self, event`; write `def apply"),
         ({"apply": 5}, "apply: it must be a method that gets `self, event`"),
-        ({"query": with_default}, "query: month: the default must be a whole number, not a string"),
         ({"__init__": positional}, "__init__: it gets no argument; remove it"),
         ({"name": 5}, "name = 5 is not possible"),
         ({"query": with_as_of}, "query: as_of: every query has this already; use another name"),
