@@ -146,8 +146,9 @@ async def _check_type(settings: Settings, log: EventLog, type_: str) -> None:
     if type_ in types:
         return
     kind = type_.partition(".")[0]
-    async for lines in log.read():
-        for event in map(parse, lines):
+    async with aclosing(_numbered(log, 0, log.position, False)) as lines:
+        async for position, line in lines:
+            event = _parse(line, position)
             if event.type == type_ or _declares(event, kind):
                 return
     raise Misuse(NO_SUCH_TYPE.fill(type=printable(type_), types=", ".join(sorted(types))))
@@ -155,7 +156,12 @@ async def _check_type(settings: Settings, log: EventLog, type_: str) -> None:
 
 def _declares(event: Line, kind: str) -> bool:
     """Whether an event declares a kind, whose other types may still come."""
-    return event.type == SchemaDeclared.type and msgspec.json.decode(event.data)["kind"] == kind
+    if event.type != SchemaDeclared.type:
+        return False
+    try:
+        return msgspec.json.decode(event.data, type=SchemaDeclared).kind == kind
+    except msgspec.ValidationError:  # A newer version may write more.
+        return False
 
 
 async def enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:

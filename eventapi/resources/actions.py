@@ -102,15 +102,15 @@ def parameters_of(
             )
         hint = types.strict_of(f"{name}: {parameter.name}", hints[parameter.name])
         default = parameter.default
-        members.append((parameter.name, hint))
         if default is parameter.empty:
+            members.append((parameter.name, hint))
             continue
         if is_shared_default(default):
             raise types.TypeFault(
                 f"{name}: {parameter.name}: all calls would share the default {default!r}; use None "
                 "as the default"
             )
-        members[-1] = (parameter.name, hint, default)
+        members.append((parameter.name, hint, default))
     return msgspec.defstruct(
         title,
         members,

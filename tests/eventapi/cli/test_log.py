@@ -71,7 +71,7 @@ def positions(data: Path, *options: str) -> list[str]:
         (["--type", "item.restored"], ""),
         (["--subject", "invoices/7"], ""),
         (["--subject", "sessions/abc"], ""),
-        (["--actor", "operator/nobody else"], ""),
+        (["--actor", "operator/another person"], ""),
     ],
 )
 def test_show_prints_the_selected_events(data: Path, options: Sequence[str], expected: str) -> None:
@@ -85,7 +85,7 @@ def test_show_prints_the_selected_events(data: Path, options: Sequence[str], exp
         ("--type", "nothing.such", "user.registered"),
         ("--type", "", "user.registered"),
         *(("--subject", text, "items/7") for text in ("nonsense", "", "items/x", "items/07")),
-        *(("--actor", text, "users/1") for text in ("nobody", "", "items/1", "users/0")),
+        *(("--actor", text, "users/1") for text in ("ann", "", "items/1", "users/0")),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--json"], ["--after", "9"]])
@@ -96,6 +96,14 @@ def test_show_refuses_a_filter_that_no_event_can_pass(
     assert (result.exit_code, result.stdout) == (2, "")
     assert option in result.stderr
     assert named in result.stderr
+
+
+def test_show_names_a_damaged_line_also_while_it_looks_for_a_type(data: Path) -> None:
+    log = data / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"specversion"', b'"specversiom"', 1))
+    result = invoke(data, "log", "show", "--type", "item.crated", "--after", "3")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "position 1" in result.stderr
 
 
 def test_show_accepts_a_type_that_only_the_log_has(tmp_path: Path) -> None:

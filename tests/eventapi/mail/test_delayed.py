@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -27,21 +26,11 @@ from events.errors import NotDelivered
 from events.record import Record
 from tests.end_to_end.server import free_port
 from tests.eventapi.followers.following import until
-from tests.eventapi.harness import JournalHarness, Storage, open_harness
+from tests.eventapi.harness import JournalHarness
 from tests.eventapi.mail.mailserver import Inbox, MailServer
 from tests.eventapi.mail.test_follower import Clock, Faulty, mailing
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for mails that are due all the time."""
-    monkeypatch.setattr("eventapi.followers.runner.STORE_SECONDS", 0.01)
-
-
-@pytest.fixture
-async def harness(storage: Storage) -> AsyncIterator[JournalHarness]:
-    async with open_harness(storage) as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("often_due")
 
 
 def parked(store: MemoryFollowers) -> list[tuple[int, str]]:

@@ -33,7 +33,7 @@ from eventapi.values.times import seconds_of
 from events.errors import NotDelivered
 from events.io.tasks import cancel_and_wait
 from tests.eventapi.followers.following import QUICK, until
-from tests.eventapi.harness import JournalHarness, Storage, open_harness
+from tests.eventapi.harness import JournalHarness
 from tests.eventapi.mail.writing import composer, confirmed
 
 
@@ -129,12 +129,6 @@ async def mailing(
         yield running
     finally:
         await running.stop()
-
-
-@pytest.fixture
-async def harness(storage: Storage) -> AsyncIterator[JournalHarness]:
-    async with open_harness(storage) as opened:
-        yield opened
 
 
 async def test_every_new_user_gets_a_mail_in_order(harness: JournalHarness) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from eventapi.mail.follower import (
 from eventapi.mail.texts import Templates
 from eventapi.mail.transport import Confirm, Mail, MemoryTransport
 from tests.eventapi.followers.following import until
-from tests.eventapi.harness import JournalHarness, Storage, open_harness
+from tests.eventapi.harness import JournalHarness
 from tests.eventapi.mail.test_delayed import parked
 from tests.eventapi.mail.test_follower import Clock, Faulty, mailing
 
@@ -28,6 +27,8 @@ FAILS_FOR_SHORT_NAMES = """Subject: hello
 {{ username.split(".")[1] if username != "<name>" }}
 """
 
+pytestmark = pytest.mark.usefixtures("often_due")
+
 
 class InterruptedOnce(Faulty):
     """A mail server that was restarted during the first mail."""
@@ -35,18 +36,6 @@ class InterruptedOnce(Faulty):
     async def send(self, mail: Mail, confirm: Confirm) -> None:
         self.interrupted = set() if self.attempts else {1}
         await super().send(mail, confirm)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for mails that are due all the time."""
-    monkeypatch.setattr("eventapi.followers.runner.STORE_SECONDS", 0.01)
-
-
-@pytest.fixture
-async def harness(storage: Storage) -> AsyncIterator[JournalHarness]:
-    async with open_harness(storage) as opened:
-        yield opened
 
 
 @pytest.fixture

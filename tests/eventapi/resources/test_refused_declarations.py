@@ -219,10 +219,10 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "pay: it is a field and an action; rename one of both",
     ),
-    "access of nobody": (
+    "access of a role in capitals": (
         {"a": str},
-        {"access": Access(read="Nobody")},
-        'access: read = "Nobody" is not possible; use "owner" or a role',
+        {"access": Access(read="Editor")},
+        'access: read = "Editor" is not possible; use "owner" or a role',
     ),
     "public writes": (
         {"a": str},
