@@ -8,12 +8,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
 from eventapi.server.signals import exit_now
 from events.errors import known_error
 from events.io.garbage import pause_gc
+
+ACCEPTED_AT_ONCE: Final = 8
+"""How many connections of one socket are accepted in each turn of the event loop.
+
+uvloop accepts one. While 128 clients are busy, a turn takes 20 ms, so a burst of new clients would wait
+for seconds. Many more would let one of several idle workers accept a whole burst.
+"""
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
@@ -42,6 +50,10 @@ class StartingServer(uvicorn.Server):
             await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # The loop accepts from each copy of a socket, and closes it at the end.
+        if sockets is not None:
+            copies = (one.dup() for one in sockets for _ in range(ACCEPTED_AT_ONCE - 1))
+            sockets = [*sockets, *copies]
         with _capture_first_error() as first:
             try:
                 await super().startup(sockets)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.end_to_end.server import Server, by_serve
-from tests.generators.tools import Node, Python, install_npm, install_pypi, needs
+from tests.generators.tools import Node, Python, install_npm, install_pypi, needs, once
 
 DOCUMENTS = {
     "joint": "/openapi.json",
@@ -61,3 +61,24 @@ def documents(address: str, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         found[name] = directory / f"{name}.json"
         found[name].write_bytes(httpx.get(f"{address}{path}").content)
     return found
+
+
+@pytest.fixture(scope="module")
+def generated(
+    python: Python,
+    documents: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
+) -> Callable[[str], Path]:
+    """The clients that OpenAPI Generator makes of a document, by its name; made once a session."""
+    shared = _shared(tmp_path_factory, worker_id)
+
+    def generate(name: str) -> Path:
+        folder = shared / f"generated-{name}"
+        with once(shared, folder.name) as is_first:
+            if is_first:
+                folder.mkdir(exist_ok=True)
+                python.openapi_generator(documents[name], folder)
+        return folder
+
+    return generate

@@ -59,42 +59,31 @@ def arguments(address: str) -> list[str]:
     return [address, f"user-{secrets.token_hex(6)}"]
 
 
-def generate_typescript_fetch(node: Node, python: Python, document: Path, folder: Path) -> None:
-    python.openapi_generator("typescript-fetch", document, folder / "client")
-
-
-def generate_typescript_axios(node: Node, python: Python, document: Path, folder: Path) -> None:
-    python.openapi_generator("typescript-axios", document, folder / "client")
-
-
-def generate_openapi_typescript(node: Node, python: Python, document: Path, folder: Path) -> None:
+def generate_openapi_typescript(node: Node, document: Path, folder: Path) -> None:
     node.run("openapi-typescript", document, "-o", folder / "client" / "schema.ts")
 
 
-def generate_orval(node: Node, python: Python, document: Path, folder: Path) -> None:
+def generate_orval(node: Node, document: Path, folder: Path) -> None:
     target = folder / "client" / "api.ts"
     node.run("orval", "--input", document, "--output", target, "--client", "fetch")
 
 
-def generate_hey_api(node: Node, python: Python, document: Path, folder: Path) -> None:
+def generate_hey_api(node: Node, document: Path, folder: Path) -> None:
     node.run("openapi-ts", "-i", document, "-o", folder / "client", directory=folder)
 
 
-def generate_swagger_typescript_api(
-    node: Node, python: Python, document: Path, folder: Path
-) -> None:
+def generate_swagger_typescript_api(node: Node, document: Path, folder: Path) -> None:
     target: list[str | Path] = ["-o", folder / "client", "-n", "api.ts"]
     node.run("swagger-typescript-api", "generate", "-p", document, *target)
 
 
-GENERATORS: dict[str, Callable[[Node, Python, Path, Path], None]] = {
-    "typescript_fetch": generate_typescript_fetch,
-    "typescript_axios": generate_typescript_axios,
+_NODE_GENERATORS = {
     "openapi_typescript": generate_openapi_typescript,
     "orval": generate_orval,
     "hey_api": generate_hey_api,
     "swagger_typescript_api": generate_swagger_typescript_api,
 }
+_JAVA_GENERATORS = ("typescript-fetch", "typescript-axios")
 
 _TSCONFIG = {
     "compilerOptions": {
@@ -112,47 +101,66 @@ _TSCONFIG = {
 }
 
 
+def generate_typescript(node: Node, document: Path, generated: Path, folder: Path) -> list[str]:
+    """Generate all clients, each in its own folder below a folder; return their names."""
+    for name, generate in _NODE_GENERATORS.items():
+        (folder / name).mkdir()
+        generate(node, document, folder / name)
+    named = {name: name.replace("-", "_") for name in _JAVA_GENERATORS}
+    for name, target in named.items():
+        shutil.copytree(generated / name, folder / target / "client")
+    return [*_NODE_GENERATORS, *named.values()]
+
+
 def compile_typescript(node: Node, folder: Path) -> Path:
     """Compile the TypeScript in a folder in strict mode, and return the output folder."""
     (folder / "tsconfig.json").write_text(json.dumps(_TSCONFIG))
     (folder / "package.json").write_text('{"type": "commonjs"}')
-    node.run("tsc", "-p", folder)
+    node.compile(folder)
     return folder / "built"
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("name", UNUSED)
-def test_a_typescript_client_compiles(
-    node: Node, python: Python, documents: dict[str, Path], name: str, generator: str
+def test_typescript_clients_compile(
+    node: Node, documents: dict[str, Path], generated: Callable[[str], Path], name: str
 ) -> None:
-    folder = node.folder(f"{generator}-{name}")
-    GENERATORS[generator](node, python, documents[name], folder)
+    folder = node.folder(f"compiled-{name}")
+    clients = generate_typescript(node, documents[name], generated(name), folder)
 
-    assert compile_typescript(node, folder).exists()
-
-
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_a_typescript_client_works(
-    node: Node, python: Python, documents: dict[str, Path], address: str, generator: str
-) -> None:
-    folder = node.folder(f"{generator}-working")
-    GENERATORS[generator](node, python, documents["v2"], folder)
-    shutil.copy(CLIENTS / f"{generator}.ts", folder / "main.ts")
-    shutil.copy(CLIENTS / "calls.ts", folder / "calls.ts")
     built = compile_typescript(node, folder)
 
-    assert_called(run(["node", built / "main.js", *arguments(address)], folder))
+    assert {client.name for client in built.iterdir()} == set(clients)
 
 
-def go_client(python: Python, document: Path, root: Path, cache: Path) -> dict[str, str]:
-    """Generate a Go client in a workspace; return the environment to build it."""
+def test_typescript_clients_work(
+    node: Node,
+    documents: dict[str, Path],
+    address: str,
+    generated: Callable[[str], Path],
+    subtests: pytest.Subtests,
+) -> None:
+    folder = node.folder("working")
+    clients = generate_typescript(node, documents["v2"], generated("v2"), folder)
+    for client in clients:
+        shutil.copy(CLIENTS / f"{client}.ts", folder / client / "main.ts")
+        shutil.copy(CLIENTS / "calls.ts", folder / client / "calls.ts")
+
+    built = compile_typescript(node, folder)
+
+    for client in clients:
+        with subtests.test(client):
+            main = built / client / "main.js"
+            assert_called(run(["node", main, *arguments(address)], folder))
+
+
+def go_client(generated: Path, root: Path, cache: Path) -> dict[str, str]:
+    """Put a generated Go client in a workspace; return the environment to build it."""
     needs("go")
     if not _OAUTH2.exists():
         pytest.skip(f"{_OAUTH2} is absent: apt-get install golang-golang-x-oauth2-dev")
     package = root / "src" / "eventapi"
-    python.openapi_generator("go", document, root / "generated", "--package-name", "eventapi")
     package.mkdir(parents=True)
-    for file in (root / "generated").glob("*.go"):
+    for file in (generated / "go").glob("*.go"):
         shutil.copy(file, package)
     environment = {"GOPATH": f"{root}:{_GO_PATH}", "GO111MODULE": "off", "GOFLAGS": ""}
     return environment | {"GOCACHE": str(cache)}
@@ -160,16 +168,16 @@ def go_client(python: Python, document: Path, root: Path, cache: Path) -> dict[s
 
 @pytest.mark.parametrize("name", UNUSED)
 def test_a_go_client_compiles(
-    python: Python, documents: dict[str, Path], name: str, tmp_path: Path, go_cache: Path
+    generated: Callable[[str], Path], name: str, tmp_path: Path, go_cache: Path
 ) -> None:
-    environment = go_client(python, documents[name], tmp_path, go_cache)
+    environment = go_client(generated(name), tmp_path, go_cache)
     run(["go", "vet", "eventapi"], tmp_path, environment)
 
 
 def test_a_go_client_works(
-    python: Python, documents: dict[str, Path], address: str, tmp_path: Path, go_cache: Path
+    generated: Callable[[str], Path], address: str, tmp_path: Path, go_cache: Path
 ) -> None:
-    environment = go_client(python, documents["v2"], tmp_path, go_cache)
+    environment = go_client(generated("v2"), tmp_path, go_cache)
     run(["go", "vet", "eventapi"], tmp_path, environment)
     main = tmp_path / "src" / "main"
     main.mkdir()
@@ -179,19 +187,19 @@ def test_a_go_client_works(
     assert_called(run([tmp_path / "client", *arguments(address)], tmp_path))
 
 
-@pytest.mark.parametrize("name", UNUSED)
-def test_python_clients_compile(
-    python: Python, documents: dict[str, Path], name: str, tmp_path: Path
-) -> None:
-    for generate in (generate_openapi_python_client, generate_python):
-        folder = tmp_path / generate.__name__
-        folder.mkdir()
-        generate(python, documents[name], folder)
-        import_every_module(python, folder)
+def openapi_python_client(python: Python, document: Path, folder: Path) -> Path:
+    """Generate a client for every endpoint: a warning would mean that one is left out."""
+    config = folder / "config.json"
+    config.write_text(json.dumps({"content_type_overrides": _READ_AS}))
+    target: list[str | Path] = ["--output-path", folder / "client", "--meta", "none"]
+    options: list[str | Path] = ["--path", document, "--config", config, *target]
+    output = run([python.bin / "openapi-python-client", "generate", *options], folder)
+    assert "WARNING" not in output, output
+    return folder
 
 
 def import_every_module(python: Python, folder: Path) -> None:
-    """Compile and import all modules of a client."""
+    """Compile and import all modules of the package `client` in a folder."""
     run([python.bin / "python", "-m", "compileall", "-q", folder], folder)
     modules = [
         ".".join(path.relative_to(folder).with_suffix("").parts)
@@ -201,32 +209,35 @@ def import_every_module(python: Python, folder: Path) -> None:
     run([python.bin / "python", "-c", code], folder)
 
 
-def generate_openapi_python_client(python: Python, document: Path, folder: Path) -> None:
-    """Generate a client for every endpoint: a warning would mean that one is left out."""
-    config = folder / "config.json"
-    config.write_text(json.dumps({"content_type_overrides": _READ_AS}))
-    target: list[str | Path] = ["--output-path", folder / "client", "--meta", "none"]
-    options: list[str | Path] = ["--path", document, "--config", config, *target]
-    output = run([python.bin / "openapi-python-client", "generate", *options], folder)
-    assert "WARNING" not in output, output
+@pytest.mark.parametrize("name", UNUSED)
+def test_python_clients_compile(
+    python: Python,
+    documents: dict[str, Path],
+    generated: Callable[[str], Path],
+    name: str,
+    tmp_path: Path,
+) -> None:
+    import_every_module(python, openapi_python_client(python, documents[name], tmp_path))
+    import_every_module(python, generated(name) / "python")
 
 
-def generate_python(python: Python, document: Path, folder: Path) -> None:
-    python.openapi_generator("python", document, folder / "generated", "--package-name", "client")
-    (folder / "generated" / "client").rename(folder / "client")
-
-
-@pytest.mark.parametrize("generate", [generate_openapi_python_client, generate_python])
-def test_a_python_client_works(
+def test_python_clients_work(
     python: Python,
     documents: dict[str, Path],
     address: str,
+    generated: Callable[[str], Path],
+    *,
     tmp_path: Path,
-    generate: Callable[[Python, Path, Path], None],
+    subtests: pytest.Subtests,
 ) -> None:
-    generate(python, documents["v2"], tmp_path)
-    import_every_module(python, tmp_path)
-    program = CLIENTS / f"{generate.__name__.removeprefix('generate_')}.py"
-    command: list[str | Path] = [python.bin / "python", program, *arguments(address)]
+    folders = {
+        "openapi_python_client": openapi_python_client(python, documents["v2"], tmp_path),
+        "python": generated("v2") / "python",
+    }
+    for name, folder in folders.items():
+        with subtests.test(name):
+            import_every_module(python, folder)
+            program: list[str | Path] = [python.bin / "python", CLIENTS / f"{name}.py"]
+            command = [*program, *arguments(address)]
 
-    assert_called(run(command, tmp_path, {"PYTHONPATH": str(tmp_path)}))
+            assert_called(run(command, tmp_path, {"PYTHONPATH": str(folder)}))

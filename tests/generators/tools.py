@@ -6,11 +6,13 @@ Packages of npm and PyPI are installed once a test session, outside the reposito
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,10 @@ NPM_PACKAGES = (
     "orval@>=7.13 <9",
     "swagger-typescript-api@^13.13.0",
     "typescript@~5.9.3",
+    # Compiles clients; the generators call version 5 as a library, which version 7 is not.
+    "typescript-7@npm:typescript@^7.0.2",
 )
+_COMPILER = "typescript-7"
 PYPI_PACKAGES = (
     "openapi-generator-cli>=7.26,<8",
     "openapi-python-client>=0.29,<0.30",
@@ -37,6 +42,14 @@ PYPI_PACKAGES = (
     "python-dateutil>=2.8.2,<3",
     "urllib3>=2.7,<3",
 )
+
+_OPENAPI_GENERATORS: dict[str, dict[str, str]] = {
+    "go": {"packageName": "eventapi"},
+    "python": {"packageName": "client"},
+    "typescript-axios": {},
+    "typescript-fetch": {},
+}
+"""Generators of OpenAPI Generator, with their options."""
 
 _TIMEOUT_SECONDS = 600
 _SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -82,6 +95,10 @@ class Node:
         path = self.directory / "node_modules" / ".bin" / program
         return run([path, *arguments], directory or self.directory)
 
+    def compile(self, folder: Path) -> None:
+        """Compile the TypeScript of a folder with its tsconfig.json."""
+        run([self.directory / "node_modules" / _COMPILER / "bin" / "tsc", "-p", folder], folder)
+
     def folder(self, name: str) -> Path:
         """A new folder."""
         folder = self.directory / name
@@ -96,56 +113,44 @@ class Python:
         self.bin = directory / "bin"
         self._jar = next(directory.glob("lib/*/site-packages/openapi_generator_cli/*.jar"))
 
-    def openapi_generator(self, generator: str, document: Path, target: Path, *more: str) -> None:
-        """Generate a client with OpenAPI Generator."""
-        arguments: list[str | Path] = [
-            "generate",
-            "-i",
-            document,
-            "-g",
-            generator,
-            "-o",
-            target,
-            *more,
-        ]
-        run(["java", *_SHORT_RUN, "-jar", self._jar, *arguments], target.parent)
+    def openapi_generator(self, document: Path, folder: Path) -> None:
+        """Generate clients of a document with OpenAPI Generator, each in a folder of its name."""
+        configs = []
+        for generator, options in _OPENAPI_GENERATORS.items():
+            output = {"generatorName": generator, "outputDir": str(folder / generator)}
+            configs.append(folder / f"{generator}.json")
+            configs[-1].write_text(json.dumps({"inputSpec": str(document), **output, **options}))
+        command: list[str | Path] = ["java", *_SHORT_RUN, "-jar", self._jar, "batch", "--fail-fast"]
+        run([*command, "--", *configs], folder)
 
 
 def install_npm(shared: Path) -> Node:
     """Install the npm packages, unless another test process has done so."""
     directory = shared / "npm"
-    with _once(shared, "npm") as is_first:
+    with once(shared, "npm") as is_first:
         if is_first:
             directory.mkdir(exist_ok=True)
             (directory / "package.json").write_text("{}")
             options = ["--no-audit", "--no-fund", "--no-package-lock"]
             run(["npm", "install", *options, *NPM_PACKAGES], directory)
-            (shared / "npm.installed").touch()
     return Node(directory)
 
 
 def install_pypi(shared: Path) -> Python:
     """Install the PyPI packages, unless another test process has done so."""
     directory = shared / "venv"
-    with _once(shared, "pypi") as is_first:
+    with once(shared, "pypi") as is_first:
         if is_first:
             run([sys.executable, "-m", "venv", directory], shared)
             run([directory / "bin" / "pip", "install", "--quiet", *PYPI_PACKAGES], shared)
-            (shared / "pypi.installed").touch()
     return Python(directory)
 
 
-class _once:  # noqa: N801 - used as a function
-    """A lock shared by test processes; entering it returns whether to install."""
-
-    def __init__(self, shared: Path, name: str) -> None:
-        self._marker = shared / f"{name}.installed"
-        self._lock = shared / f"{name}.lock"
-
-    def __enter__(self) -> bool:
-        self._file = self._lock.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return not self._marker.exists()
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+@contextmanager
+def once(shared: Path, name: str) -> Iterator[bool]:
+    """Hold a lock of all test processes; yields whether the work of this name is not done yet."""
+    done = shared / f"{name}.done"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not done.exists()
+        done.touch()

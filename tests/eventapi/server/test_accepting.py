@@ -1,0 +1,87 @@
+"""A burst of new clients does not wait behind the requests of the clients before them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any, Final
+
+import pytest
+import uvicorn
+import uvloop
+
+from eventapi.server import starting
+from eventapi.server.starting import StartingServer
+
+HOST: Final = ("127.0.0.1", 0)
+CLIENTS: Final = 64
+
+
+async def application(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[object]],
+    send: Callable[[object], Awaitable[None]],
+) -> None:
+    """Answer no request."""
+
+
+def server_of(protocol: type[asyncio.Protocol]) -> StartingServer:
+    """A server that is configured and has not started."""
+    config = uvicorn.Config(application, http=protocol, lifespan="off", log_config=None)
+    config.load()
+    server = StartingServer(config)
+    server.lifespan = config.lifespan_class(config)
+    return server
+
+
+async def turns_until_all_are_accepted() -> int:
+    """Serve clients that have connected before; return how often a task ran until then."""
+    accepted: list[object] = []
+
+    class Counted(asyncio.Protocol):
+        def __init__(self, **_: object) -> None: ...
+
+        def connection_made(self, transport: object) -> None:
+            accepted.append(transport)
+
+    turns, server = 0, server_of(Counted)
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(HOST, backlog=CLIENTS))
+        for _ in range(CLIENTS):
+            stack.enter_context(socket.create_connection(listening.getsockname()))
+        await server.startup([listening])
+        while len(accepted) < CLIENTS:
+            await asyncio.sleep(0)
+            turns += 1
+        await server.shutdown([listening])
+    return turns
+
+
+def test_several_clients_are_accepted_in_each_turn_of_the_loop() -> None:
+    assert uvloop.run(turns_until_all_are_accepted()) <= CLIENTS // 4
+
+
+def test_control_from_one_copy_of_a_socket_one_client_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(starting, "ACCEPTED_AT_ONCE", 1)
+
+    assert uvloop.run(turns_until_all_are_accepted()) >= CLIENTS // 2
+
+
+def test_no_copy_listens_after_the_end() -> None:
+    server = server_of(asyncio.Protocol)
+
+    async def serve_and_stop() -> tuple[str, int]:
+        with socket.create_server(HOST) as listening:
+            address: tuple[str, int] = listening.getsockname()
+            await server.startup([listening])
+            await server.shutdown([listening])
+            return address
+
+    address = uvloop.run(serve_and_stop())
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
