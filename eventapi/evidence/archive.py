@@ -11,6 +11,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o644 << 16
 _UNIX: Final = 3
+_LABEL: Final = b"checks of this zip: "
+_ZIP_CHECK_DIGITS: Final = 16
 CHECK_BYTES: Final = 4
 
 
@@ -60,6 +62,10 @@ class _Buffer:
         self.parts.append(bytes(part))
         return len(part)
 
+    def take(self) -> bytes:
+        parts, self.parts = self.parts, []
+        return b"".join(parts)
+
     def flush(self) -> None:
         """Nothing to do."""
 
@@ -81,17 +87,28 @@ class _File:
 
 
 class Archive:
-    """A zip of compressed files with a fixed time: equal files make equal bytes."""
+    """A zip of compressed files with a fixed time: equal files make equal bytes.
+
+    Its comment has a check of each section of the zip, 16 hex digits of a SHA-256. A section has the
+    bytes from the header of a file to that of the next file. That of the last file has the rest of
+    the zip as well, up to its own check. So each bit of the zip is in a file, a section or a check.
+    """
 
     def __init__(self) -> None:
         self._buffer = _Buffer()
         # It has no `tell`, so each file is followed by its size and sum.
         self._zip = ZipFile(self._buffer, "w", ZIP_DEFLATED)
+        self._ready = b""
+        self._section = sha256()
+        self._checks = b""
         self.digests: dict[str, Digest] = {}
 
     @contextmanager
     def file(self, name: str, *, is_large: bool = False) -> Iterator[_File]:
         """Begin a file, and end it after the context; ``is_large`` if it may have 2 GiB."""
+        if self.digests:
+            self._ready = self.take()
+            self._checks += self._end_section()
         info = ZipInfo(name, _EARLIEST)
         info.compress_type, info.external_attr, info.create_system = ZIP_DEFLATED, _MODE, _UNIX
         digest = self.digests[name] = Digest()
@@ -105,10 +122,21 @@ class Archive:
 
     def take(self) -> bytes:
         """Remove and return what has been written since the last call."""
-        parts, self._buffer.parts = self._buffer.parts, []
-        return b"".join(parts)
+        part = self._buffer.take()
+        self._section.update(part)
+        ready, self._ready = self._ready, b""
+        return ready + part
 
     def finish(self) -> bytes:
-        """Write the table of contents, and return the rest."""
+        """Write the table of contents and the checks, and return the rest."""
+        self._zip.comment = _LABEL + self._checks + bytes(_ZIP_CHECK_DIGITS)
         self._zip.close()
-        return self.take()
+        rest = self._buffer.take()[:-_ZIP_CHECK_DIGITS]
+        self._section.update(rest)
+        return self._ready + rest + self._end_section()
+
+    def _end_section(self) -> bytes:
+        """The check of the section that ends here."""
+        check = self._section.hexdigest()[:_ZIP_CHECK_DIGITS].encode()
+        self._section = sha256()
+        return check

@@ -20,14 +20,14 @@ from eventapi.testing.items import Content, create_item
 from tests.end_to_end.browser import needs_chromium
 from tests.end_to_end.devtools import Page, offline_page
 from tests.eventapi.cli.running import output_of, run, written, written_together
-from tests.eventapi.evidence.packs import Flip, files_in, random_flips
+from tests.eventapi.evidence.packs import Flip, files_in, random_flips, zipped
 from tests.eventapi.evidence.test_flips import sample_pack
 from tests.eventapi.evidence.test_opened import (
     opened_pack,
     with_changed_letter,
     with_exchanged_values,
 )
-from tests.eventapi.evidence.test_page import TABLES, Case, given_to_page, program, shown, zipped
+from tests.eventapi.evidence.test_page import TABLES, Case, given_to_page, program, shown
 
 pytestmark = pytest.mark.long
 

@@ -17,6 +17,7 @@ The formats are C2SP signed-note and tlog-checkpoint, RFC 6962 (Merkle tree) and
 import base64
 import hashlib
 import json
+import os
 import re
 import struct
 import sys
@@ -36,6 +37,10 @@ FIRST_ENTRY = 7
 """The line of the manifest with the first of the files."""
 YEAR_10000 = 253402300800
 """The first second that has no RFC 3339 time."""
+MAX_ZIP_END = 22 + 65535
+"""The bytes of the end of a zip with the longest comment."""
+ZIP_CHECK = 16
+"""The hex digits of each check in the comment of a zip."""
 
 MANIFEST_END = re.compile(rb'(.*\n)"signature":"([A-Za-z0-9+/]{91}=)"\n\}\n', re.DOTALL)
 SIGNATURE_LINE = re.compile(rb'"signature":"[A-Za-z0-9+/]{91}="')
@@ -554,7 +559,7 @@ def read_files(place):
                 problems[name] = "it is in the zip twice"
             try:
                 title, files[name] = unpack(file, info)
-            except (ValueError, OSError, struct.error, zlib.error) as error:
+            except (ValueError, OSError, OverflowError, struct.error, zlib.error) as error:
                 problems[name] = "it cannot be unpacked: %s" % error
             else:
                 # These do not stop the check, because the manifest names the line as well.
@@ -566,6 +571,8 @@ def read_files(place):
 def unpack(file, info):
     """The name and the content of a file as they are in a zip."""
     file.seek(info.header_offset)
+    if info.compress_size > os.fstat(file.fileno()).st_size:  # Do not reserve memory for it.
+        raise ValueError("its compressed size is wrong")
     begin, _, name, extra = struct.unpack("<4s22sHH", file.read(30))
     title = file.read(name)
     file.seek(extra, 1)
@@ -579,6 +586,47 @@ def unpack(file, info):
     if not stream.eof or stream.unused_data:
         raise ValueError("its compressed size is wrong")
     return title, content
+
+
+def check_zip(check, place):
+    """Check the bytes around the files of a zip, by the checks in its comment.
+
+    Each check covers the bytes from the header of a file to that of the next one, and the last check
+    covers the rest up to itself.
+    """
+    with zipfile.ZipFile(str(place)) as pack:
+        entries = sorted(pack.infolist(), key=lambda info: info.header_offset)
+    with place.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - MAX_ZIP_END, 0))
+        end = file.read().rpartition(b"PK\5\6")[2]
+        if end[16:18] == b"\0\0":  # The zip has no comment.
+            text = "the zip was packed again, or by an earlier version: only its files are checked"
+            check.notes.append(text)
+            return
+        file.seek(size - ZIP_CHECK * len(entries))
+        expected = file.read().decode("latin-1")
+        file.seek(0)
+        ends = [info.header_offset for info in entries[1:]] + [size - ZIP_CHECK]
+        found = [digest_up_to(file, end)[:ZIP_CHECK] for end in ends]
+    wrong = [
+        info.filename
+        for at, info in enumerate(entries)
+        if found[at] != expected[at * ZIP_CHECK : (at + 1) * ZIP_CHECK]
+    ]
+    if entries[-1].filename in wrong:  # The other checks are in this section.
+        check.fault(place.name, 0, "its end, from %s on, is not as it was written" % wrong[-1])
+        return
+    for name in wrong:
+        check.fault(name, 0, "the bytes around it in the zip are not as they were written")
+
+
+def digest_up_to(file, end):
+    """The SHA-256 in hex of a file from where it is read up to an end."""
+    digest = hashlib.sha256()
+    for part in iter(lambda: file.read(min(end - file.tell(), 1 << 20)), b""):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def parse(arguments):
@@ -609,6 +657,8 @@ def main(arguments):
     check = Check(files, key, witnesses, problems)
     if files:
         check.run()
+        if place.is_file() and not check.faults:
+            check_zip(check, place)
     else:
         problems = problems or {place.resolve().name: "there are no files in it"}
         check.faults = [(name, 0, text) for name, text in problems.items()]

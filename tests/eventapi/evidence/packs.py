@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import msgspec
+import pytest
 
+from eventapi.evidence import writer as writing
 from eventapi.evidence.selection import Selection, select
 from eventapi.evidence.writer import PACK, EvidenceWriter
 from eventapi.queries.history import History
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.testing.given import Happened, created, folded_records, registered, started
-from eventapi.testing.sample_log import Written, erased_users, key_of
+from eventapi.testing.sample_log import Written, erased_users, key_of, write
 from events.sealing import Keyring
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signed_note import Note, Signer
@@ -98,11 +103,32 @@ async def with_witness(world: World, cosigned: int, selection: Selection) -> dic
     return files_in(await world.pack(selection))
 
 
+def make_tiny_pack() -> bytes:
+    """The zip of a pack of one line, without the long programs, so that it has few bits."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for name in ("README.txt", "verify.html", "verify.py"):
+            (Path(folder) / name).write_text(f"{name} is short here\n")
+        patch.setattr(writing, "PACK", Path(folder))
+        return asyncio.run(World(write(small_history())).pack(Selection(subject="items/1")))
+
+
+tiny_pack = cache(make_tiny_pack)
+
+
 def files_in(content: bytes) -> dict[str, bytes]:
     """The files of a zip by name."""
     with ZipFile(io.BytesIO(content)) as pack:
         assert pack.testzip() is None
         return {name: pack.read(name) for name in pack.namelist()}
+
+
+def zipped(files: Files, compression: int = ZIP_DEFLATED) -> bytes:
+    """A zip that another program could have made."""
+    content = io.BytesIO()
+    with ZipFile(content, "w", compression) as pack:
+        for name, part in files.items():
+            pack.writestr(name, part)
+    return content.getvalue()
 
 
 def checked(files: Files, key: str | None = None) -> Any:

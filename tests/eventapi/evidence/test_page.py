@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import msgspec
 import pytest
@@ -23,8 +23,18 @@ from eventapi.testing.given import registered
 from eventapi.testing.sample_log import write
 from events.transparency.signed_note import Note, Signature
 from events.vocabulary.users import UserErased
-from tests.eventapi.evidence.packs import CHECKER, Files, World, files_in, random_flips, rows_of
+from tests.eventapi.evidence.packs import (
+    CHECKER,
+    Files,
+    World,
+    files_in,
+    random_flips,
+    rows_of,
+    tiny_pack,
+    zipped,
+)
 from tests.eventapi.evidence.test_checker import Witness, cosigned_pack
+from tests.eventapi.evidence.test_container import altered_zips
 from tests.eventapi.evidence.test_flips import sample_pack
 from tests.eventapi.evidence.test_opened import (
     history,
@@ -58,15 +68,6 @@ class Verdict(msgspec.Struct, frozen=True):
     verdict: str
     faults: list[str]
     notes: list[str]
-
-
-def zipped(files: Files, compression: int = ZIP_DEFLATED) -> bytes:
-    """A zip that another program could have made."""
-    content = io.BytesIO()
-    with ZipFile(content, "w", compression) as pack:
-        for name, part in files.items():
-            pack.writestr(name, part)
-    return content.getvalue()
 
 
 def with_second(files: Files, name: str, content: bytes) -> bytes:
@@ -294,6 +295,8 @@ def zip_cases() -> dict[str, Case]:
     checksum = whole.index(b"PK\1\2") + 16
     wrong_sum = whole[:checksum] + b"\0\0\0\0" + whole[checksum + 4 :]
     return {
+        "the zip of the server": Case(tiny_pack(), "good"),
+        **{name: Case(content, "bad") for name, content in altered_zips().items()},
         "a zip": Case(whole, "good"),
         "a zip without compression": Case(zipped(files, ZIP_STORED), "good"),
         "a zip behind something else": Case(b"#!/bin/sh\n" + whole, "good"),
