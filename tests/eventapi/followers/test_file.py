@@ -148,6 +148,17 @@ async def test_a_file_that_is_repaired_in_place_is_used(path: Path) -> None:
         await mail.store(SECOND)
 
 
+async def test_a_file_that_is_emptied_gets_its_tables_again(path: Path) -> None:
+    async with opened(path) as store:
+        mail = await acquired(store)
+        await mail.store(FIRST)
+        path.write_bytes(b"")
+        with pytest.raises(FollowersUnavailable, match="no such table"):
+            await mail.store(SECOND)
+        await mail.store(SECOND)
+        assert await store.read("mail") == SECOND
+
+
 async def test_a_failed_transaction_changes_nothing(path: Path) -> None:
     async with opened(path) as store:
         mail = await acquired(store)

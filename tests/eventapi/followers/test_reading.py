@@ -88,9 +88,11 @@ async def test_a_read_ends_when_its_wanted_lines_are_large(
             await harness.register(f"user{harness.log.position}")
         await harness.create(1)
         wanted = [1, *range(3, 16, 2)]
-        async with running(harness, follower, store := MemoryFollowers()) as process:
-            await until(lambda: process.runner.is_holder and process.runner.lag == 0)
-            assert follower.handled == follower.attempts == wanted
+        with reads_of(harness) as reads:
+            async with running(harness, follower, store := MemoryFollowers()) as process:
+                await until(lambda: process.runner.is_holder and process.runner.lag == 0)
+    assert follower.handled == follower.attempts == wanted
+    assert (len(reads.positions) > 16) == (size < 1 << 17)  # In more than one read.
     stored = await store.read("recording")
     assert stored is not None
     assert stored.position == 16
