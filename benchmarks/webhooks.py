@@ -50,6 +50,7 @@ def dead() -> Iterator[int]:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # It keeps connections, as most servers do.
     seconds = 0.0
 
     def do_POST(self) -> None:

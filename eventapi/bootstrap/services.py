@@ -14,6 +14,7 @@ from eventapi.accounts.service import Accounts
 from eventapi.bootstrap.chain_check import after, chain_check_of
 from eventapi.bootstrap.failed_logins import count_failed_logins
 from eventapi.bootstrap.health import free_bytes, health_details
+from eventapi.bootstrap.http_client import HttpClient
 from eventapi.bootstrap.mail import MailTasks, check_mail, open_followers
 from eventapi.bootstrap.policy import policy_of
 from eventapi.bootstrap.process import (
@@ -93,21 +94,21 @@ async def open_services(
     exit_with_parent()
     key_is_new = _check(settings, parts)
     async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
         stack.callback((passwords := parts.passwords or Passwords()).close)
-        telemetry = setup_telemetry(settings, parts, tracing, __version__)
-        instrumentation, metering = await stack.enter_async_context(telemetry)
-        opened = _open_journal(settings, parts, instrumentation)
-        journal, log, check = await stack.enter_async_context(opened)
+        instruments, metering = await enter(setup_telemetry(settings, parts, tracing, __version__))
+        journal, log, check = await enter(_open_journal(settings, parts, instruments))
         secrets = await _secrets_of(settings, journal, is_new=key_is_new)
-        counts = await stack.enter_async_context(_open_counts(settings, parts, secrets[0]))
+        counts = await enter(_open_counts(settings, parts, secrets[0]))
         live_events = LiveEvents(log_watcher := LogWatcher(log), journal.state)
         signing = SigningCheck(checkpoints := _checkpoints_of(settings, parts, log, check))
-        followers = await stack.enter_async_context(open_followers(settings, parts, log))
+        followers = await enter(open_followers(settings, parts, log))
         ready = (journal, passwords, secrets, followers, meters := _meters_of(metering))
-        accounts = await stack.enter_async_context(_open_accounts(settings, parts, *ready))
+        accounts = await enter(_open_accounts(settings, parts, *ready))
         mail = MailTasks(settings, parts, journal, followers, log_watcher, secrets, meters)
-        webhooks = webhook_tasks(settings, journal, followers, log_watcher, secrets, meters)
-        witnesses = witness_tasks(settings, checkpoints, followers, log_watcher, meters)
+        stack.callback((client := HttpClient()).close)
+        webhooks = webhook_tasks(settings, client, journal, followers, log_watcher, secrets, meters)
+        witnesses = witness_tasks(settings, client, checkpoints, followers, log_watcher, meters)
         worker = (log, journal, log_watcher, passwords, counts, signing, check)
         sources = (partial(free_bytes, settings), _lags_of(mail, webhooks), lambda: mail.delayed)
         for task in (
@@ -116,7 +117,7 @@ async def open_services(
             *(_snapshots(settings, parts, journal), mail.run(), _closing(settings, log, check)),
             _counting_requests(metering, observers, WorkerStats(*worker, *sources, witnesses)),
         ):
-            await stack.enter_async_context(task)
+            await enter(task)
         start_gc()
         yield Services(
             journal,

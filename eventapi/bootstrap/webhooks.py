@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
+from eventapi.bootstrap.http_client import HttpClient
 from eventapi.configuration.settings import Settings
 from eventapi.followers.port import FollowerStore
 from eventapi.journal.journal import Journal
@@ -16,17 +16,11 @@ from eventapi.webhooks.tasks import WebhookTasks
 
 if TYPE_CHECKING:
     from eventapi.telemetry.metrics.meters import Meters
-    from eventapi.webhooks.transport import Transport
 
 
-def post_of(settings: Settings) -> Post:
-    """What posts deliveries; a server without webhooks loads no HTTP client."""
-
-    @cache
-    def transport() -> Transport:
-        from eventapi.webhooks.transport import Transport  # noqa: PLC0415 - as above
-
-        return Transport(private=settings.webhook_private_addresses == "on")
+def post_of(settings: Settings, client: HttpClient) -> Post:
+    """What posts deliveries."""
+    transport = client.transport(private=settings.webhook_private_addresses == "on")
 
     async def post(url: str, headers: Headers, body: bytes) -> int:
         return await transport().post(url, headers, body)
@@ -34,13 +28,14 @@ def post_of(settings: Settings) -> Post:
     return post
 
 
-def deliveries_of(settings: Settings, secrets: Sequence[str]) -> Deliveries:
+def deliveries_of(settings: Settings, client: HttpClient, secrets: Sequence[str]) -> Deliveries:
     """What signs and posts deliveries."""
-    return Deliveries(WebhookSecrets(secrets), post_of(settings))
+    return Deliveries(WebhookSecrets(secrets), post_of(settings, client))
 
 
 def webhook_tasks(  # noqa: PLR0917 - one of each
     settings: Settings,
+    client: HttpClient,
     journal: Journal,
     store: FollowerStore,
     watcher: LogWatcher,
@@ -53,4 +48,4 @@ def webhook_tasks(  # noqa: PLR0917 - one of each
         if (now := meters()) is not None:
             now.count_webhook(number, failed)
 
-    return WebhookTasks(journal, store, watcher, deliveries_of(settings, secrets), count)
+    return WebhookTasks(journal, store, watcher, deliveries_of(settings, client, secrets), count)

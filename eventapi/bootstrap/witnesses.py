@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from eventapi.bootstrap.http_client import HttpClient
 from eventapi.bootstrap.policy import policy_of
 from eventapi.configuration.settings import Settings
 from eventapi.followers.port import FollowerStore
@@ -16,23 +16,17 @@ from events.transparency.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from eventapi.telemetry.metrics.meters import Meters
-    from eventapi.webhooks.transport import Transport
 
 TIMEOUT_SECONDS: Final = 20.0
 """How long a witness may take for an answer."""
 
 
-def exchange_of() -> Exchange:
+def exchange_of(client: HttpClient) -> Exchange:
     """What sends requests to witnesses.
 
-    A server without witnesses loads no HTTP client. Private addresses are allowed, because the operator names the witnesses.
+    Private addresses are allowed, because the operator names the witnesses.
     """
-
-    @cache
-    def transport() -> Transport:
-        from eventapi.webhooks.transport import Transport  # noqa: PLC0415 - as above
-
-        return Transport(private=True, timeout=TIMEOUT_SECONDS)
+    transport = client.transport(private=True, timeout=TIMEOUT_SECONDS)
 
     async def exchange(
         url: str, headers: list[tuple[bytes, bytes]], body: bytes, max_bytes: int
@@ -42,8 +36,9 @@ def exchange_of() -> Exchange:
     return exchange
 
 
-def witness_tasks(
+def witness_tasks(  # noqa: PLR0917 - one of each
     settings: Settings,
+    client: HttpClient,
     checkpoints: Checkpoints,
     store: FollowerStore,
     watcher: LogWatcher,
@@ -61,4 +56,4 @@ def witness_tasks(
         if (now := meters()) is not None:
             now.count_witness(name, failed)
 
-    return WitnessTasks(policy, checkpoints, store, watcher, exchange_of(), count)
+    return WitnessTasks(policy, checkpoints, store, watcher, exchange_of(client), count)

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from eventapi.bootstrap.http_client import HttpClient
 from eventapi.bootstrap.mail import open_followers
 from eventapi.bootstrap.storage import NO_OVERRIDES
 from eventapi.bootstrap.webhooks import deliveries_of
@@ -157,7 +158,7 @@ async def _test(settings: Settings, number: int) -> int:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         state = await state_at(settings, log, vault)
     webhook = existing_webhook(state, number)
-    deliveries = deliveries_of(settings, stored_secret_keys(settings))
+    deliveries = deliveries_of(settings, HttpClient(), stored_secret_keys(settings))
     return await deliveries.test(webhook, state.last.source)
 
 

@@ -10,8 +10,13 @@ kill. A stopped process keeps its lock until it continues or is killed: then the
 the machine write and read the log as before, but its followers wait.
 
 Crash contract: SQLite commits a row durably or not at all. If the file is lost or damaged, it may be
-removed; a follower then begins at its first position, which only repeats events. What was parked
-before that position is lost with the file.
+removed, also while processes use it: a follower that runs stores its progress in the new file, and any
+other one begins at its first position, which only repeats events. What was parked is lost with the
+file.
+
+Each process keeps one connection, because to open one costs as much as to store a row. WAL mode would need
+one sync for a row instead of four, but its files are found by name: after a removal, a process that still
+has the old file open would share them with the new one.
 """
 
 from __future__ import annotations
@@ -20,8 +25,9 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -73,6 +79,9 @@ class FileFollowers:
         """``path`` is that of ``followers.sqlite``, which is created when it is needed."""
         self._path = path
         self._leases: set[_FileLease] = set()
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._identity: FileIdentity
 
     async def acquire(self, name: str) -> Lease | None:
         with self._translate_errors():
@@ -96,6 +105,8 @@ class FileFollowers:
     async def close(self) -> None:
         for lease in [*self._leases]:
             await lease.release()
+        if self._db is not None:
+            await run_in_thread(self._disconnect)
 
     def forget(self, lease: _FileLease) -> None:
         """Forget a lease that was released."""
@@ -105,16 +116,40 @@ class FileFollowers:
         """Run work in a transaction, in a thread, even if the caller is cancelled."""
 
         def run() -> _T:
-            # Only a new file: closing one that is in use drops its POSIX locks.
-            with suppress(FileExistsError):
-                os.close(make_file(self._path, os.O_WRONLY))
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as db, db:
-                db.execute(_SCHEMA)
-                db.execute(_PARKED_SCHEMA)
-                return work(db)
+            with self._lock:
+                try:
+                    with self._connection() as db:
+                        return work(db)
+                except sqlite3.Error:
+                    self._disconnect()  # The file may be repaired meanwhile.
+                    raise
 
         with self._translate_errors():
             return await run_in_thread(run)
+
+    def _connection(self) -> sqlite3.Connection:
+        """The open connection; a new one if the file is new, or was removed or replaced."""
+        if self._db is not None and not self._identity.loss():
+            return self._db
+        self._disconnect()
+        # Only a new file: closing one that is in use drops its POSIX locks.
+        with suppress(FileExistsError):
+            os.close(make_file(self._path, os.O_WRONLY))
+        # Before it is opened: if it is replaced in between, the next call notices.
+        self._identity = FileIdentity(self._path, self._path.stat())
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
+        self._db = sqlite3.connect(
+            address, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+        )
+        for statement in (_SCHEMA, _PARKED_SCHEMA):
+            self._db.execute(statement).close()
+        return self._db
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -141,8 +141,10 @@ class Follower(Protocol):
     async def first_position(self, state: State) -> int:
         """The position after which a follower without stored progress begins."""
 
-    async def handle(self, record: Record, state: State) -> Collection[str] | None:
+    async def handle(self, record: Record, line: bytes, state: State) -> Collection[str] | None:
         """Handle a record in log order; ``state`` includes it and may be later.
+
+        ``line`` is the line of the record, as it is in the log.
 
         Returns the parts of the record to park, if there are any; then this is a `ParkingFollower`.
 

@@ -36,8 +36,9 @@ from eventapi.followers.port import (
     ParkingFollower,
     Progress,
 )
+from eventapi.followers.reading import Wanted, read_wanted
 from eventapi.journal.journal import Journal
-from eventapi.queries.subscriptions import LogWatcher, kind_of
+from eventapi.queries.subscriptions import LogWatcher
 from events.codec import parse
 from events.errors import EventapiError, FollowersUnavailable, LeaseLost, StorageFull
 from events.messages.server_log import (
@@ -50,7 +51,6 @@ from events.messages.server_log import (
 
 logger = logging.getLogger("eventapi.followers")
 
-LINES_PER_READ: Final = 1_000
 ACQUIRE_SECONDS: Final = 1.0
 """How often a process tries to acquire a lease that another one holds."""
 
@@ -219,31 +219,25 @@ class Runner:
     async def _advance(self, held: _Position) -> None:
         """Handle the wanted records of the next lines."""
         state = await self._journal.state()
-        upto = min(state.position, held.position + LINES_PER_READ)
-        if upto <= held.position:
+        if state.position <= held.position:
             return
-        # Read to the end before handling: a retry for hours must not keep a read open.
-        wanted, last = [], b""
-        async for run in self._watcher.lines(held.position, upto):
-            for position, line in run:
-                last = line
-                if self.follower.wants(kind_of(line), state):
-                    wanted.append(position)
-        for position in wanted:
-            await self._handle(position, held)
+        wanted, end, last = await read_wanted(self._watcher, self.follower, held.position, state)
+        for one in wanted:
+            await self._handle(one, held)
             if self._watcher.closed:
                 return  # With the progress of the last completed record.
-        held.pass_over(upto, parse(last).hash)
+        held.pass_over(end, parse(last).hash)
 
-    async def _handle(self, position: int, held: _Position) -> None:
+    async def _handle(self, wanted: Wanted, held: _Position) -> None:
         """Handle a record until that succeeds, and store the progress; or until the stop."""
-        failures = 0
+        failures, position, line = 0, wanted.position, wanted.line
         while not self._watcher.closed:
             try:
                 state = await self._journal.state()
-                (record,) = await self._journal.history.records([position])
+                # Open its values anew each time: their user may have been erased since the read.
+                record = self._journal.history.record(position, line, wanted.previous)
                 held.check()
-                parts = await self.follower.handle(record, state)
+                parts = await self.follower.handle(record, line, state)
             except LeaseLost:
                 raise
             except Exception as error:

@@ -81,7 +81,7 @@ class MailFollower:
         since = later(time_of(self._now()), -FIRST_HOURS * 3_600)
         return await self._history.position(since, state)
 
-    async def handle(self, record: Record, state: State) -> Collection[str]:
+    async def handle(self, record: Record, line: bytes, state: State) -> Collection[str]:
         delayed = []
         for letter in self._letters(record, state):
             # After a failure of the second mail of an event, the first one is not sent again.

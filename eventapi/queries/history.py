@@ -255,19 +255,26 @@ class History:
         for first, last, wanted in _runs(positions):
             start = max(first - 1, 1)
             lines = [line async for run in self._log.read(start - 1, last) for line in run]
-            yield [self._record(lines, position - start, position) for position in wanted]
+            yield [
+                self.record(position, lines[position - start], lines[position - start - 1])
+                for position in wanted
+            ]
             await asyncio.sleep(0)
 
-    def _record(self, lines: Sequence[bytes], at: int, position: int) -> Record:
-        """The record of a line; the one before it, if any, has the hash that it continues."""
+    def record(self, position: int, line: bytes, previous: bytes) -> Record:
+        """The record of a line, with the values whose keys exist now; its ``end`` is 0.
+
+        ``previous`` is the line before it, whose hash it continues, and is ignored for the first line.
+        Raises `DamagedLog` and `UnknownEvent`.
+        """
         before = START
         if position > 1:
             try:
-                digest = stated_hash(lines[at - 1])
+                digest = stated_hash(previous)
             except ValueError as error:
                 raise DamagedLog(str(error), position=position - 1, offset=0) from None
             before = replace(START, position=position - 1, hash=digest)
-        (found,) = decode([lines[at]], self._keyring, self._vocabulary(), before)
+        (found,) = decode([line], self._keyring, self._vocabulary(), before)
         return replace(found, end=0)
 
 

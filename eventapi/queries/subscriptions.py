@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from operator import attrgetter
@@ -157,7 +157,7 @@ class LogWatcher:
 
     async def lines(
         self, after: int, upto: int, wanted: EventFilter = _ALL, *, descending: bool = False
-    ) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+    ) -> AsyncGenerator[Sequence[tuple[int, bytes]], None]:
         """The lines after a position that match, each with its position, in runs.
 
         A run may be empty. With ``descending`` they are newest first.

@@ -65,11 +65,10 @@ class WebhookFollower:
     async def first_position(self, state: State) -> int:
         return min(self.webhook.after, state.position)
 
-    async def handle(self, record: Record, state: State) -> None:
+    async def handle(self, record: Record, line: bytes, state: State) -> None:
         if not self._is_current(state):
             await asyncio.Event().wait()  # Until the task is cancelled.
         number = self.webhook.id
-        line = await self._journal.history.line_at(record.position)
         try:
             status = await self._deliveries.deliver(self.webhook, record, line)
         except NotDelivered:

@@ -1,10 +1,11 @@
 """HTTP to receivers of webhooks and to witnesses, only to checked addresses.
 
-Each request resolves the name of its receiver, checks all addresses, and connects to one of them
+Each request resolves the name of its receiver and checks all addresses. It uses the connection of the
+last request to this receiver, if that leads to one of these addresses, or connects to one of them
 itself. So a name that changes its address between check and use leads nowhere. Redirects are not
-followed, no proxy of the environment is used, and no more of a response is read than is wanted.
+followed, no proxy of the environment is used, and little more of a response is read than is wanted.
 
-A connection belongs to one block, which closes it however it ends, also if it is cancelled.
+A connection belongs to one block, which closes it unless a response came, also if it is cancelled.
 """
 
 from __future__ import annotations
@@ -14,24 +15,25 @@ import socket
 import ssl
 import threading
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import h11
 
 from eventapi.values.webhooks import is_public
+from eventapi.webhooks.connection import Connection
 from eventapi.webhooks.signing import Headers
 from events.errors import NotDelivered
 
 TIMEOUT_SECONDS: Final = 30.0
 """The time for a delivery, from the resolution of the name to the head of the response."""
 
-MAX_HEAD_BYTES: Final = 65_536
-"""Maximum size of what precedes the final status, with all informational responses."""
+MAX_KEPT: Final = 100
+"""Maximum number of kept connections: as many as there can be webhooks."""
 
-_READ_BYTES: Final = 16_384
 _PORTS: Final = {"http": 80, "https": 443}
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -42,11 +44,13 @@ Connect = Callable[..., Awaitable[tuple[StreamReader, StreamWriter]]]
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, as the machine resolves them.
+    """The addresses of a host, as the machine resolves them; an address is its own.
 
     In a thread of its own: a name server that does not answer must not keep the threads busy that
     requests need, or delay the end of the process.
     """
+    with suppress(ValueError):
+        return [str(ip_address(host))]
     loop = asyncio.get_running_loop()
     found: asyncio.Future[Sequence[str]] = loop.create_future()
 
@@ -72,8 +76,12 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return await found
 
 
+_Receiver = tuple[str, str, int]
+"""Scheme, host and port."""
+
+
 class Transport:
-    """Posts deliveries; a new connection for each."""
+    """Posts deliveries; keeps a connection for each receiver, for a moment."""
 
     def __init__(
         self,
@@ -90,6 +98,15 @@ class Transport:
         self._connect = connect
         self._timeout = timeout
         self._tls = tls or ssl.create_default_context()
+        self._kept: dict[_Receiver, Connection] = {}
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Close the kept connections, and keep no others."""
+        self._is_closed = True
+        for connection in self._kept.values():
+            connection.close()
+        self._kept.clear()
 
     async def post(self, url: str, headers: Headers, body: bytes) -> int:
         """Post a delivery and return the status; raises `NotDelivered` without one."""
@@ -104,17 +121,9 @@ class Transport:
         With ``max_bytes`` of 0 that is not read; a longer one raises `NotDelivered`, and so does any
         failure.
         """
-        parts = urlsplit(url)
         try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._connection(parts) as (reader, writer),
-            ):
-                connection = h11.Connection(h11.CLIENT, MAX_HEAD_BYTES)
-                writer.write(_request(connection, parts, headers, body))
-                status = await _status(connection, reader)
-                content = b"" if not max_bytes else await _content(connection, reader, max_bytes)
-                return status, content
+            async with asyncio.timeout(self._timeout):
+                return await self._exchange(urlsplit(url), headers, body, max_bytes)
         except TimeoutError as error:
             reason = f"the receiver did not answer in {self._timeout:g} seconds"
             raise NotDelivered(reason) from error
@@ -126,30 +135,57 @@ class Transport:
             reason = f"the receiver cannot be reached: {type(error).__name__}"
             raise NotDelivered(reason) from error
 
-    @asynccontextmanager
-    async def _connection(
-        self, parts: SplitResult
-    ) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
-        """Connect to a checked address of a host; TLS verifies the name."""
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        is_tls = parts.scheme == "https"
+    async def _exchange(
+        self, parts: SplitResult, headers: Headers, body: bytes, max_bytes: int
+    ) -> tuple[int, bytes]:
+        receiver = (parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        addresses = await self._addresses(*receiver[1:])
+
+        async def send(connection: Connection) -> tuple[int, bytes]:
+            try:
+                status = await connection.request(parts, headers, body)
+                content = await connection.content(max_bytes) if max_bytes else b""
+            except BaseException:
+                connection.close()
+                raise
+            await self._keep(receiver, connection)
+            return status, content
+
+        kept = self._kept.pop(receiver, None)
+        if kept is not None and kept.take(addresses):
+            try:
+                return await send(kept)
+            except (NotDelivered, OSError):
+                if kept.has_answered:
+                    raise
+                # The receiver closed it, probably before it got the request.
+        return await send(await self._open(receiver, addresses))
+
+    async def _keep(self, receiver: _Receiver, connection: Connection) -> None:
+        if self._is_closed:
+            connection.close()
+            return
+        if receiver in self._kept:  # Of another request that ended meanwhile.
+            self._kept.pop(receiver).close()
+        elif len(self._kept) == MAX_KEPT:
+            self._kept.pop(next(iter(self._kept))).close()
+        self._kept[receiver] = connection
+        await connection.keep()
+
+    async def _open(self, receiver: _Receiver, addresses: Sequence[str]) -> Connection:
+        """Connect to one of the checked addresses of a receiver; TLS verifies the name."""
+        scheme, host, port = receiver
+        is_tls = scheme == "https"
         tls = {"ssl": self._tls, "server_hostname": host.rstrip(".")} if is_tls else {}
         failure: Exception = NotDelivered("the name of the receiver has no address")
-        addresses = await self._addresses(host, port)
         for address in addresses:
             try:
                 # An address that does not answer leaves time for the others.
                 async with asyncio.timeout(self._timeout / len(addresses)):
-                    reader, writer = await self._connect(address, port, **tls)
-                break
+                    return Connection(address, *await self._connect(address, port, **tls))
             except OSError as error:
                 failure = error
-        else:
-            raise failure
-        try:
-            yield reader, writer
-        finally:
-            writer.transport.abort()
+        raise failure
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         try:
@@ -163,49 +199,3 @@ class Transport:
                 "EVENTAPI_WEBHOOK_PRIVATE_ADDRESSES=on allows it"
             )
         return addresses
-
-
-def _request(
-    connection: h11.Connection, parts: SplitResult, headers: Headers, body: bytes
-) -> bytes:
-    """The bytes of a request."""
-    target = parts.path or "/"
-    if parts.query:
-        target += f"?{parts.query}"
-    fields = [("host", parts.netloc), ("content-length", f"{len(body)}"), ("connection", "close")]
-    names = [(name.encode(), value.encode()) for name, value in fields]
-    request = h11.Request(method="POST", target=target, headers=[*names, *headers])
-    events = (request, h11.Data(data=body), h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)
-
-
-async def _status(connection: h11.Connection, reader: StreamReader) -> int:
-    """Read the final status; raises `h11.RemoteProtocolError` if this is not HTTP/1."""
-    left = MAX_HEAD_BYTES
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Response):
-            return event.status_code
-        if event is h11.NEED_DATA:
-            received = await reader.read(_READ_BYTES)
-            if not received:
-                raise NotDelivered("the receiver closed the connection before its answer")
-            left -= len(received)
-            if left < 0:
-                raise h11.RemoteProtocolError("the head of the response is too long")
-            connection.receive_data(received)
-
-
-async def _content(connection: h11.Connection, reader: StreamReader, max_bytes: int) -> bytes:
-    """Read the body of a response; raises `NotDelivered` if it is longer."""
-    content = bytearray()
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Data):
-            content += event.data
-            if len(content) > max_bytes:
-                raise NotDelivered(f"the answer of the receiver has more than {max_bytes:,} bytes")
-        elif isinstance(event, h11.EndOfMessage):
-            return bytes(content)
-        elif event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(_READ_BYTES))

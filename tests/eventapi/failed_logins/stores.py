@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ Open = Callable[[], Awaitable[FailedLoginStore]]
 
 
 def opener(
-    kind: str, request: pytest.FixtureRequest, directory: Path, databases: list[Database]
+    kind: str, request: pytest.FixtureRequest, directory: Path, stack: AsyncExitStack
 ) -> Open:
-    """A function that opens an empty store of a kind; ``databases`` gets what to close."""
+    """A function that opens an empty store of a kind, which ``stack`` closes."""
     memory = MemoryFailedLogins()
     url = request.getfixturevalue(kind).new_database() if kind in KINDS[2:] else ""
 
@@ -31,8 +32,11 @@ def opener(
         if kind == "memory":
             return memory
         if kind == "files":
-            return FileFailedLogins(FileFollowers(directory / "followers.sqlite"))
-        databases.append(await Database.open(url))
-        return SqlFailedLogins(databases[-1])
+            file = FileFollowers(directory / "followers.sqlite")
+            stack.push_async_callback(file.close)
+            return FileFailedLogins(file)
+        database = await Database.open(url)
+        stack.push_async_callback(database.close)
+        return SqlFailedLogins(database)
 
     return open_once_more

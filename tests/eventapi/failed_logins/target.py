@@ -56,7 +56,8 @@ class Target:
 
     def __init__(self, harness: JournalHarness, directory: Path) -> None:
         self.harness = harness
-        self.store = FileFailedLogins(FileFollowers(directory / "followers.sqlite"))
+        self.file = FileFollowers(directory / "followers.sqlite")
+        self.store = FileFailedLogins(self.file)
         runtime = harness.journal._runtime
         self.counter = FailedLoginCounter(harness.journal, self.store, SECRET, runtime.random_bytes)
         self.accounts = Accounts(
@@ -87,3 +88,4 @@ async def open_target(directory: Path, clock: list[str]) -> AsyncIterator[Target
         target = Target(harness, directory)
         async with target.counter.run():
             yield target
+        await target.file.close()

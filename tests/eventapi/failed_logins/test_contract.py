@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from eventapi.failed_logins.file import FileFailedLogins
 from eventapi.failed_logins.port import MAX_NAMES, FailedLogins, FailedLoginStore
 from eventapi.followers.file import FileFollowers
 from eventapi.testing.given import at
-from events.database.connection import Database
 from events.errors import FollowersUnavailable
 from events.vocabulary.security import OTHER_NAMES
 from tests.eventapi.failed_logins.stores import KINDS, Open, opener
@@ -24,10 +24,8 @@ ANN = FailedLogins(at(600), "users/1", HOME, 2, "sealed")
 @pytest.fixture(params=KINDS)
 async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     """A function that opens the store; every opened one is closed when the test ends."""
-    databases: list[Database] = []
-    yield opener(request.param, request, tmp_path, databases)
-    for database in databases:
-        await database.close()
+    async with AsyncExitStack() as stack:
+        yield opener(request.param, request, tmp_path, stack)
 
 
 def name(number: int, count: int = 1, address: str = HOME, window: int = 600) -> FailedLogins:

@@ -28,6 +28,7 @@ class Recording:
     def __init__(self, first: int = 0, kinds: Callable[[str], bool] = lambda _: True) -> None:
         self.handled: list[int] = []
         self.records: list[Record] = []
+        self.lines: list[bytes] = []
         self.attempts: list[int] = []
         self.error: Exception | None = None
         self.first = first
@@ -41,7 +42,7 @@ class Recording:
     async def first_position(self, state: State) -> int:
         return min(self.first, state.position)
 
-    async def handle(self, record: Record, state: State) -> Collection[str] | None:
+    async def handle(self, record: Record, line: bytes, state: State) -> Collection[str] | None:
         assert state.position >= record.position
         self.attempts.append(record.position)
         await self.gate.wait()
@@ -49,6 +50,7 @@ class Recording:
             raise self.error
         self.handled.append(record.position)
         self.records.append(record)
+        self.lines.append(line)
         return None
 
 
@@ -61,8 +63,8 @@ class Delaying(Recording):
         self.retries: list[Parked] = []
         self.retry_error: Exception | None = None
 
-    async def handle(self, record: Record, state: State) -> Collection[str]:
-        await super().handle(record, state)
+    async def handle(self, record: Record, line: bytes, state: State) -> Collection[str]:
+        await super().handle(record, line, state)
         return ["letter"] if record.position in self.delayed else []
 
     async def retry(self, record: Record, state: State, parked: Parked) -> bool:
@@ -117,9 +119,10 @@ class Process:
 async def running(
     harness: JournalHarness, follower: Recording, store: FollowerStore
 ) -> AsyncIterator[Process]:
-    """Run a follower inside the context."""
+    """Run a follower inside the context, and close its store."""
     process = Process(harness, follower, store)
     try:
         yield process
     finally:
         await process.stop()
+        await store.close()

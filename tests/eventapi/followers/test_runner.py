@@ -164,6 +164,8 @@ async def test_of_two_processes_one_handles_and_the_other_continues_after_it(
         await harness.register("dan")
         await until(lambda: handled[1 - holder] == [4])
         await processes[1 - holder].stop()
+        for store in stores:
+            await store.close()
     assert handled[holder] == [1, 2, 3]
 
 
@@ -193,9 +195,9 @@ async def test_the_lease_is_released_however_slowly_the_work_ends(storage: Stora
     """A runner is cancelled again and again; a kept lease would lock out the next runner."""
 
     class Slow(Recording):
-        async def handle(self, record: Record, state: State) -> None:
+        async def handle(self, record: Record, line: bytes, state: State) -> None:
             try:
-                await super().handle(record, state)
+                await super().handle(record, line, state)
             finally:
                 for _ in range(10):
                     with suppress(asyncio.CancelledError):

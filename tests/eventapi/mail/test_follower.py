@@ -129,6 +129,8 @@ async def mailing(
         yield running
     finally:
         await running.stop()
+        if store is not None:
+            await store.close()
 
 
 async def test_every_new_user_gets_a_mail_in_order(harness: JournalHarness) -> None:

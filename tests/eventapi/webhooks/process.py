@@ -62,12 +62,13 @@ async def delivering(
     post: Post | None = None,
     backoff: Backoff = QUICK,
 ) -> AsyncIterator[WebhookProcess]:
-    """Deliver inside the context."""
+    """Deliver inside the context, and close the store."""
     process = WebhookProcess(harness, store, post, backoff)
     try:
         yield process
     finally:
         await process.stop()
+        await store.close()
 
 
 async def create(harness: JournalHarness, url: str, *types: str) -> Webhook:

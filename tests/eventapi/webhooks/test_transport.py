@@ -14,7 +14,8 @@ import pytest
 import uvloop
 from cryptography import x509
 
-from eventapi.webhooks.transport import MAX_HEAD_BYTES, Transport
+from eventapi.webhooks.connection import MAX_HEAD_BYTES
+from eventapi.webhooks.transport import Transport
 from events.errors import NotDelivered
 from tests.eventapi.webhooks.receiver import receiving
 from tests.security.test_tls import certificate

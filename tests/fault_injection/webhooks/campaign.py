@@ -74,6 +74,8 @@ class UnreliableReceiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # So that connections are kept.
+
             def do_POST(self) -> None:
                 receiver.receive(self)
 
@@ -117,6 +119,7 @@ class UnreliableReceiver:
         self.accepted.append(int(headers["webhook-id"].partition("/")[2]))
         if kind == "stall":
             time.sleep(self._rng.random() * 2)
+        handler.close_connection = kind in {"close", "tear"}
         if kind == "close":
             return
         if kind == "tear":
