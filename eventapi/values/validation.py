@@ -1,4 +1,4 @@
-"""Check input against a type, and report every fault, at any depth.
+"""Check input against a type, and report every fault, at any depth, up to a limit.
 
 msgspec reports only the first fault, so the parts of a refused value are checked one by one.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -32,14 +33,31 @@ Convert = Callable[..., Any]
 """A function of a value and its ``type``, as `msgspec.convert` and `msgspec.json.decode` are."""
 
 
+MAX_FAULTS: Final = 1_000
+"""Faults of one input that are reported.
+
+Each takes some microseconds to find, during which no other request runs, and a body has room for
+hundreds of thousands.
+"""
+
+
 def faults_of(
     value: Mapping[str, Any], kind: type[msgspec.Struct], *, is_text: bool = False
 ) -> list[Fault]:
-    """All faults of the members of a decoded object; ``kind`` is a Struct.
+    """The faults of the members of a decoded object; ``kind`` is a Struct.
 
     With ``is_text`` the members are texts of a query or a form: see `value_of_text`.
     """
-    return _faults(value, kind, value_of_text if is_text else msgspec.convert, is_text)
+    convert = value_of_text if is_text else msgspec.convert
+    return first_faults(_faults(value, kind, convert, is_text))
+
+
+def first_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """The first `MAX_FAULTS`, and behind them one that says that there are more."""
+    found = list(islice(faults, MAX_FAULTS + 1))
+    if len(found) > MAX_FAULTS:
+        found[MAX_FAULTS:] = [Fault("", f"there are more faults than these {MAX_FAULTS:,}")]
+    return found
 
 
 def struct_of_texts(texts: Mapping[str, str], kind: type[S]) -> S:
@@ -59,24 +77,22 @@ def faults_in_json(content: bytes, kind: type[msgspec.Struct]) -> list[Fault]:
         members = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
         return [explain(error, kind)]
-    return _faults(members, kind, msgspec.json.decode, is_text=False)
+    return first_faults(_faults(members, kind, msgspec.json.decode, is_text=False))
 
 
 def _faults(
     members: Mapping[str, Any], kind: type[msgspec.Struct], convert: Convert, is_text: bool
-) -> list[Fault]:
-    found: list[Fault] = []
+) -> Iterator[Fault]:
     for field in _fields(kind):
         name = field.encode_name
         if name in members:
             inner = _faults_in(members[name], field.type, convert, is_text)
-            found += _below(pointer_of(name), inner)
+            yield from _below(pointer_of(name), inner)
         elif field.required:
-            found.append(Fault(pointer_of(name), "is required", "missing"))
+            yield Fault(pointer_of(name), "is required", "missing")
     if kind.__struct_config__.forbid_unknown_fields:
         known = {field.encode_name for field in _fields(kind)}
-        found += [unknown_member(name) for name in members if name not in known]
-    return found
+        yield from (unknown_member(name) for name in members if name not in known)
 
 
 def failed_checks(value: msgspec.Struct) -> list[Fault]:
@@ -90,7 +106,7 @@ def failed_checks(value: msgspec.Struct) -> list[Fault]:
 
 
 def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterator[Fault]:
-    """All faults of a value, with pointers into it."""
+    """The faults of a value, with pointers into it."""
     error = converted = None
     try:
         converted = convert(value, type=hint)
@@ -99,7 +115,8 @@ def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterat
     except msgspec.ValidationError as caught:
         error = caught
     if error is not None or has_decimal(hint):
-        found = _faults_within(value, hint, convert, is_text)
+        # A list, because an empty one decides what follows; more faults than these are not reported.
+        found = list(islice(_faults_within(value, hint, convert, is_text), MAX_FAULTS + 1))
         if not found and has_decimal(hint) and _is_number(value, hint):
             found = [Fault("", f"must be {NOUNS['decimal']}, not a number", "decimal_type")]
         if not found and error is not None:
@@ -113,7 +130,7 @@ def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterat
             yield Fault("", detail)
 
 
-def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> list[Fault]:
+def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterator[Fault]:
     """The faults inside an object or list, if the type has one kind of them."""
     parts = _opened(value)
     kinds = [
@@ -122,19 +139,20 @@ def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> li
         if _has_parts(one[0]) and (get_origin(one[0]) in {list, tuple}) == isinstance(parts, list)
     ]
     if parts is None or len(kinds) != 1:
-        return []
+        return
     kind, limits = kinds[0]
-    arguments, found = get_args(kind), list[Fault]()
+    arguments, is_struct = get_args(kind), get_origin(kind) is None
+    if limits and not (isinstance(parts, dict) and is_struct):
+        yield from _faults_of_size(parts, limits)
     if isinstance(parts, list) and arguments and get_origin(kind) in {list, tuple}:
         for index, part in enumerate(parts):
-            found += _below(f"/{index}", _faults_in(part, arguments[0], convert, is_text))
+            yield from _below(f"/{index}", _faults_in(part, arguments[0], convert, is_text))
     elif isinstance(parts, dict) and get_origin(kind) is dict:
         for name, part in parts.items():
-            found += _below(pointer_of(name), _faults_of_name(name, arguments[0]))
-            found += _below(pointer_of(name), _faults_in(part, arguments[1], convert, is_text))
-    elif isinstance(parts, dict) and get_origin(kind) is None:
-        return _faults(parts, kind, convert, is_text)
-    return [*_faults_of_size(parts, limits), *found] if limits else found
+            yield from _below(pointer_of(name), _faults_of_name(name, arguments[0]))
+            yield from _below(pointer_of(name), _faults_in(part, arguments[1], convert, is_text))
+    elif isinstance(parts, dict) and is_struct:
+        yield from _faults(parts, kind, convert, is_text)
 
 
 def _faults_of_size(parts: Any, limits: Sequence[msgspec.Meta]) -> Iterator[Fault]:

@@ -36,6 +36,7 @@ from eventapi.http.schemas.resources import Shape
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from eventapi.resources.declared import Declared
+from eventapi.values.validation import MAX_FAULTS, first_faults
 from events.errors import Fault, Invalid, NotFound
 from events.record import entity_number
 
@@ -140,8 +141,10 @@ def parse_requests(
                 msgspec.structs.replace(fault, pointer=f"/requests/{index}{fault.pointer}")
                 for fault in error.faults
             ]
+            if len(faults) > MAX_FAULTS:
+                break
     if faults:
-        raise Invalid(*faults)
+        raise Invalid(*first_faults(faults))
     return [part for part in parts if part is not None]
 
 
