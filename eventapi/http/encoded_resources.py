@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ _CACHED_BYTES: Final = 16 * 1_048_576
 _BYTES_PER_ENTRY: Final = 200
 """Memory of an entry besides its text."""
 
+BYTES_PER_TURN: Final = 65_536
+"""Bytes that are encoded before other requests run: a few milliseconds if they have times."""
+
 
 class EncodedResources:
     """A cache of response bodies: to encode one takes ten times as long as a lookup.
@@ -31,15 +35,21 @@ class EncodedResources:
         self._bytes = 0
         self._by_version: dict[Shape, dict[int, msgspec.Raw]] = {}
 
-    def of(
+    async def of(
         self, shape: Shape, entities: Sequence[Entity], owner_name: OwnerName
     ) -> list[msgspec.Raw]:
-        """The response bodies of resources."""
+        """The response bodies of resources; other requests run while many are encoded."""
         known = self._by_version.setdefault(shape, {})
-        return [
-            known.get(entity.version) or self._encode(known, shape, entity, owner_name)
-            for entity in entities
-        ]
+        found: list[Any] = [known.get(entity.version) for entity in entities]
+        size = 0
+        for at, entity in enumerate(entities):
+            if found[at] is None:
+                found[at] = text = self._encode(known, shape, entity, owner_name)
+                size += len(memoryview(text))
+                if size > BYTES_PER_TURN:
+                    size = 0
+                    await asyncio.sleep(0)
+        return found
 
     def _encode(
         self,

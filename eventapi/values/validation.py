@@ -161,7 +161,7 @@ def _decimals_are_texts(value: Any, plain: Any) -> bool:
         return all(
             _decimals_are_texts(getattr(value, name), plain[place])
             for name, place in _decimal_fields(type(value))
-            if isinstance(plain, list) or place in plain
+            if (place < len(plain) if isinstance(plain, list) else place in plain)
         )
     return True
 
@@ -169,10 +169,13 @@ def _decimals_are_texts(value: Any, plain: Any) -> bool:
 @cache
 def _decimal_fields(kind: type[msgspec.Struct]) -> Sequence[tuple[str, Any]]:
     """The names of the fields that have decimal numbers, and where they are in JSON."""
-    is_list = kind.__struct_config__.array_like
+    config = kind.__struct_config__
+    places = enumerate(
+        _fields(kind), 0 if config.tag is None else 1
+    )  # The tag is the first element.
     return [
-        (field.name, at if is_list else field.encode_name)
-        for at, field in enumerate(_fields(kind))
+        (field.name, at if config.array_like else field.encode_name)
+        for at, field in places
         if has_decimal(field.type)
     ]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from eventapi.http.encoded_resources import EncodedResources
+from eventapi.http.encoded_resources import BYTES_PER_TURN, EncodedResources
 from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import V1, V2
 from eventapi.testing.items import ITEM
@@ -37,7 +39,7 @@ def test_encoded_resources_are_as_if_nothing_were_cached(
     encoded = EncodedResources(most_bytes)
     for shape, versions in requests:
         entities = [item(version) for version in versions]
-        rows = encoded.of(shape, entities, NAMES.__getitem__)
+        rows = asyncio.run(encoded.of(shape, entities, NAMES.__getitem__))
         fresh = [shape.view_of(one, NAMES[one.owner]) for one in entities]
         assert msgspec.json.encode(rows) == msgspec.json.encode(fresh)
 
@@ -45,5 +47,34 @@ def test_encoded_resources_are_as_if_nothing_were_cached(
 def test_cache_is_cleared_when_it_is_full() -> None:
     encoded, shape = EncodedResources(1_000), SHAPES[1]
     for version in range(1, 100):
-        encoded.of(shape, [item(version)], NAMES.__getitem__)
+        asyncio.run(encoded.of(shape, [item(version)], NAMES.__getitem__))
         assert sum(map(len, encoded._by_version.values())) <= 3
+
+
+async def turns_during(encoded: EncodedResources, entities: Sequence[Entity]) -> int:
+    """How often another task ran while resources were encoded."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(count())
+    await encoded.of(SHAPES[1], entities, NAMES.__getitem__)
+    other.cancel()
+    return turns
+
+
+def test_other_requests_run_while_long_resources_are_encoded() -> None:
+    text = "x" * BYTES_PER_TURN
+    entities = [structs.replace(item(version), description=text) for version in range(1, 11)]
+    encoded = EncodedResources()
+    assert asyncio.run(turns_during(encoded, entities)) >= len(entities) - 1
+    assert asyncio.run(turns_during(encoded, entities)) == 0  # All of them are known now.
+
+
+def test_control_a_list_of_short_resources_takes_one_turn() -> None:
+    entities = [item(version) for version in range(1, 101)]
+    assert asyncio.run(turns_during(EncodedResources(), entities)) == 0
