@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes.listing_parsing import Listing
 from eventapi.http.routes.search import matching
 from events.vocabulary.resources import Entity
+
+_PER_TURN: Final = 100
+"""Resources that are filtered before other requests run: each may have a list of 20,000 values."""
 
 
 async def selected(
@@ -16,8 +20,11 @@ async def selected(
 ) -> list[Entity]:
     """The resources that pass the filters and the search."""
     if listing.selection.filters:
-        entities = [*filter(listing.selection.matches(owner_names(request)), entities)]
-        await asyncio.sleep(0)
+        passes, found = listing.selection.matches(owner_names(request)), list[Entity]()
+        for start in range(0, len(entities), _PER_TURN):
+            found += filter(passes, entities[start : start + _PER_TURN])
+            await asyncio.sleep(0)
+        entities = found
     if listing.q is None:
         return list(entities)
     texts, names = request.caches.casefolded_texts, listing.shape.text_fields

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from eventapi.http.routes import search
+from eventapi.http.routes.listing_parsing import parse_listing
 from eventapi.http.routes.search import CasefoldedTexts, folded, matching
-from eventapi.testing.items import Content, Item, create_item
+from eventapi.http.routes.selecting import selected
+from eventapi.http.schemas.resources import shape_of
+from eventapi.http.schemas.responses import V2
+from eventapi.testing.items import ITEM, Content, Item, create_item
 from events.vocabulary.resources import Entity
 from tests.eventapi.http.client import Api, Caller, items_of
 
@@ -72,6 +77,21 @@ async def test_a_long_search_yields_to_the_event_loop() -> None:
         yields += 1
 
     assert yields > 20
+
+
+async def test_a_long_filter_yields_to_the_event_loop() -> None:
+    items = [item(number, "title") for number in range(1_000)]
+    users = SimpleNamespace(by_id={})
+    request: Any = SimpleNamespace(reader=SimpleNamespace(state=SimpleNamespace(users=users)))
+    listing = parse_listing(shape_of(ITEM, V2), b"id.ge=0&title.contains=t")
+
+    filtering, yields = asyncio.create_task(selected(request, listing, items)), 0
+    while not filtering.done():
+        await asyncio.sleep(0)
+        yields += 1
+
+    assert yields >= 10
+    assert len(filtering.result()) == len(items)
 
 
 async def test_control_a_short_search_does_not_yield() -> None:
