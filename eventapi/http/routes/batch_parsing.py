@@ -6,6 +6,7 @@ resource that request 0 creates. A text field keeps a text such as ``$5``: it ma
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -123,16 +124,17 @@ def writes_by_place(shapes: Iterable[Shape]) -> Writes:
     return found
 
 
-def parse_requests(
+async def parse_requests(
     requests: Sequence[BatchRequest], writes: Writes, prefixes: Collection[str]
 ) -> list[Part]:
-    """Parse the requests of a batch.
+    """Parse the requests of a batch; requests of other clients run in between.
 
     Raises `Invalid` with the faults of all requests.
     """
     parts: list[Part | None] = []
     faults: list[Fault] = []
     for index, request in enumerate(requests):
+        await asyncio.sleep(0)
         try:
             parts.append(_parsed(index, request, parts, writes, prefixes))
         except Invalid as error:

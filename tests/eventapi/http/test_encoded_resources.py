@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 from hypothesis import given
@@ -15,6 +15,7 @@ from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import V1, V2
 from eventapi.testing.items import ITEM
 from events.vocabulary.resources import Entity
+from tests.eventapi.http.turns import turns_during
 
 SHAPES = [shape_of(ITEM, version) for version in (V1, V2)]
 TIME = "2026-11-29T12:00:00.000000Z"
@@ -51,30 +52,18 @@ def test_cache_is_cleared_when_it_is_full() -> None:
         assert sum(map(len, encoded._by_version.values())) <= 3
 
 
-async def turns_during(encoded: EncodedResources, entities: Sequence[Entity]) -> int:
-    """How often another task ran while resources were encoded."""
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    other = asyncio.create_task(count())
-    await encoded.of(SHAPES[1], entities, NAMES.__getitem__)
-    other.cancel()
-    return turns
+def encode(encoded: EncodedResources, entities: Sequence[Entity]) -> Awaitable[object]:
+    return encoded.of(SHAPES[1], entities, NAMES.__getitem__)
 
 
 def test_other_requests_run_while_long_resources_are_encoded() -> None:
     text = "x" * BYTES_PER_TURN
     entities = [structs.replace(item(version), description=text) for version in range(1, 11)]
     encoded = EncodedResources()
-    assert asyncio.run(turns_during(encoded, entities)) >= len(entities) - 1
-    assert asyncio.run(turns_during(encoded, entities)) == 0  # All of them are known now.
+    assert turns_during(encode(encoded, entities)) >= len(entities) - 1
+    assert turns_during(encode(encoded, entities)) == 0  # All of them are known now.
 
 
 def test_control_a_list_of_short_resources_takes_one_turn() -> None:
     entities = [item(version) for version in range(1, 101)]
-    assert asyncio.run(turns_during(EncodedResources(), entities)) == 0
+    assert turns_during(encode(EncodedResources(), entities)) == 0

@@ -11,12 +11,17 @@ import msgspec
 import pytest
 
 from eventapi.http import faults_v1
+from eventapi.http.routes.batch_parsing import parse_requests, writes_by_place
+from eventapi.http.schemas.batch import MAX_REQUESTS, BatchRequest
+from eventapi.http.schemas.resources import shape_of
+from eventapi.http.schemas.responses import V2
 from eventapi.resources import Resource
 from eventapi.resources.registry import Registry
 from eventapi.values import validation
 from eventapi.values.validation import MAX_FAULTS
 from tests.eventapi.http.client import Caller, assert_problem
 from tests.eventapi.http.resources.server import ResourceApi
+from tests.eventapi.http.turns import turns_during
 
 MANY = 3 * MAX_FAULTS
 JSON = {"content-type": "application/json"}
@@ -185,3 +190,9 @@ def test_many_good_values_are_checked_at_once(
     body = filled(field, value, MAX_FAULTS)
     assert sent(me, "POST", "/things", body).status_code == 201
     assert checked.calls < 20
+
+
+def test_other_requests_run_between_those_of_a_batch() -> None:
+    writes = writes_by_place([shape_of(REGISTRY.by_collection["things"], V2)])
+    part = BatchRequest("POST", "/things", msgspec.Raw(b'{"numbers":[1]}'))
+    assert turns_during(parse_requests([part] * MAX_REQUESTS, writes, ())) >= MAX_REQUESTS - 1
