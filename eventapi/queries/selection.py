@@ -188,6 +188,11 @@ class Selection(msgspec.Struct, frozen=True):
         return self.sorts[0].column == "id"
 
     @property
+    def reads_lists(self) -> bool:
+        """Whether a filter searches in lists."""
+        return any(get_origin(self.columns[one.column].type) is list for one in self.filters)
+
+    @property
     def descending(self) -> bool:
         """Whether the first column is in descending order."""
         return self.sorts[0].descending
