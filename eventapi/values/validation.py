@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
@@ -56,11 +55,20 @@ def faults_of(
     return first_faults(_faults(value, kind, convert, is_text))
 
 
+MAX_FAULT_CHARACTERS: Final = 262_144
+"""Characters of all faults together: the name of a member is in the pointer of each one below it."""
+
+
 def first_faults(faults: Iterable[Fault]) -> list[Fault]:
-    """The first `MAX_FAULTS`, and behind them one that says that there are more."""
-    found = list(islice(faults, MAX_FAULTS + 1))
-    if len(found) > MAX_FAULTS:
-        found[MAX_FAULTS:] = [Fault("", f"there are more faults than these {MAX_FAULTS:,}")]
+    """The first faults within the limits, and one that says that there are more."""
+    found: list[Fault] = []
+    size = 0
+    for fault in faults:
+        size += len(fault.pointer) + len(fault.detail)
+        if len(found) >= MAX_FAULTS or (found and size > MAX_FAULT_CHARACTERS):
+            found.append(Fault("", "there are more faults than these"))
+            break
+        found.append(fault)
     return found
 
 
@@ -120,8 +128,7 @@ def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterat
     try:
         converted = _converted(value, hint, convert)
     except msgspec.ValidationError as error:
-        # A list, because an empty one decides what follows; more faults than these are not reported.
-        found = list(islice(_faults_within(value, hint, convert, is_text), MAX_FAULTS + 1))
+        found = first_faults(_faults_within(value, hint, convert, is_text))
         if not found and has_decimal(hint) and _is_number(value, hint):
             found = [Fault("", f"must be {NOUNS['decimal']}, not a number", "decimal_type")]
         yield from found or [explain(error, hint, is_text=is_text)]

@@ -18,7 +18,7 @@ from eventapi.http.schemas.responses import V2
 from eventapi.resources import Resource
 from eventapi.resources.registry import Registry
 from eventapi.values import validation
-from eventapi.values.validation import MAX_FAULTS
+from eventapi.values.validation import MAX_FAULT_CHARACTERS, MAX_FAULTS
 from tests.eventapi.http.client import Caller, assert_problem
 from tests.eventapi.http.resources.server import ResourceApi
 from tests.eventapi.http.turns import turns_during
@@ -42,6 +42,7 @@ class Thing(Resource):
     places: list[Place] = msgspec.field(default_factory=list)
     prices: list[Decimal] = msgspec.field(default_factory=list)
     rents: dict[str, Decimal] = msgspec.field(default_factory=dict)
+    deep: dict[str, dict[str, list[int]]] = msgspec.field(default_factory=dict)
 
 
 REGISTRY = Registry([Thing])
@@ -87,7 +88,19 @@ def test_only_the_first_faults_are_reported(me: Caller, body: dict[str, Any]) ->
 
     *first, last = problem["errors"]
     assert len({fault["pointer"] for fault in first}) == MAX_FAULTS
-    assert last == {"pointer": "", "detail": "there are more faults than these 1,000"}
+    assert last == {"pointer": "", "detail": "there are more faults than these"}
+
+
+@pytest.mark.parametrize("length", [5_000, 40_000])
+def test_a_long_name_is_not_repeated_for_each_fault_below_it(me: Caller, length: int) -> None:
+    """The name is in the pointer of each fault, so the answer would be a thousand times as long."""
+    deep = {"n" * length: {"m" * 1_000: [""] * MAX_FAULTS}}
+    part = {"method": "POST", "path": "/things", "body": {"deep": deep}}
+    for path, body in (("/things", part["body"]), ("/batch", {"requests": [part] * 5})):
+        answer = sent(me, "POST", path, body)
+        problem = assert_problem(answer, 422, "validation-failed")
+        assert problem["errors"][-1]["detail"] == "there are more faults than these"
+        assert len(answer.content) < 4 * MAX_FAULT_CHARACTERS
 
 
 @pytest.mark.parametrize("body", [BODIES["elements"], BODIES["members"]], ids=["list", "object"])
@@ -108,7 +121,7 @@ def test_a_batch_reports_the_first_faults_of_all_of_its_requests(
 
     problem = assert_problem(answer, 422, "validation-failed")
     assert problem["errors"][0]["pointer"] == "/requests/0"
-    assert problem["errors"][-1]["detail"] == "there are more faults than these 1,000"
+    assert problem["errors"][-1]["detail"] == "there are more faults than these"
     assert explained.calls < 2 * MAX_FAULTS
 
 
