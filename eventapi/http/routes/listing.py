@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -11,7 +10,6 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw, UnsetType
 
-from eventapi.http.encoded_resources import BYTES_PER_TURN
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
 from eventapi.http.routes.allowed import allowed_in
@@ -204,16 +202,11 @@ async def _filtered_slices(
 async def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> Raw:
     """The JSON array of some resources; other requests run while many are encoded."""
     name, shape, fields = owner_names(request), listing.shape, listing.fields
+    encoded = request.caches.encoded
     if fields is None:
-        return Raw(encode(await request.caches.encoded.of(shape, page, name)))
-    rows, size = [], 0
-    for entity in page:
-        rows.append(Raw(encode(shape.members_of(entity, name(entity.owner), fields))))
-        size += len(memoryview(rows[-1]))
-        if size > BYTES_PER_TURN:
-            size = 0
-            await asyncio.sleep(0)
-    return Raw(encode(rows))
+        return Raw(encode(await encoded.of(shape, page, name)))
+    rows = (Raw(encode(shape.members_of(one, name(one.owner), fields))) for one in page)
+    return Raw(encode(await encoded.in_turns(rows)))
 
 
 def _following(request: ApiRequest, listing: Listing, cursor: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 
 import msgspec
 from hypothesis import given
@@ -60,10 +60,28 @@ def test_other_requests_run_while_long_resources_are_encoded() -> None:
     text = "x" * BYTES_PER_TURN
     entities = [structs.replace(item(version), description=text) for version in range(1, 11)]
     encoded = EncodedResources()
-    assert turns_during(encode(encoded, entities)) >= len(entities) - 1
+    assert turns_during(encode(encoded, entities)) >= len(entities) - 2
     assert turns_during(encode(encoded, entities)) == 0  # All of them are known now.
 
 
 def test_control_a_list_of_short_resources_takes_one_turn() -> None:
     entities = [item(version) for version in range(1, 101)]
     assert turns_during(encode(EncodedResources(), entities)) == 0
+
+
+async def test_one_long_list_is_made_at_a_time() -> None:
+    encoded, made = EncodedResources(), [0, 0]
+
+    def texts(which: int) -> Iterator[msgspec.Raw]:
+        for _ in range(5):
+            made[which] += 1
+            yield msgspec.Raw(b"0" * (BYTES_PER_TURN + 1))
+
+    lists = [asyncio.create_task(encoded.in_turns(texts(which))) for which in (0, 1)]
+    partial = set()
+    while not all(one.done() for one in lists):
+        await asyncio.sleep(0)
+        partial.add(tuple(made))
+
+    assert [len(one.result()) for one in lists] == [5, 5]
+    assert all(first == 5 or second <= 1 for first, second in partial)
