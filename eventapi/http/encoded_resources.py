@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ _CACHED_BYTES: Final = 16 * 1_048_576
 _BYTES_PER_ENTRY: Final = 200
 """Memory of an entry besides its text."""
 
+BYTES_PER_TURN: Final = 65_536
+"""Bytes that are encoded before other requests run: a few milliseconds if they have times."""
+
 
 class EncodedResources:
     """A cache of response bodies: to encode one takes ten times as long as a lookup.
@@ -30,16 +34,42 @@ class EncodedResources:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._by_version: dict[Shape, dict[int, msgspec.Raw]] = {}
+        self._long_list = asyncio.Lock()
 
-    def of(
+    async def of(
         self, shape: Shape, entities: Sequence[Entity], owner_name: OwnerName
     ) -> list[msgspec.Raw]:
-        """The response bodies of resources."""
+        """The response bodies of resources; other requests run while many are encoded."""
         known = self._by_version.setdefault(shape, {})
-        return [
-            known.get(entity.version) or self._encode(known, shape, entity, owner_name)
-            for entity in entities
-        ]
+        found: list[Any] = [known.get(entity.version) for entity in entities]
+        missing = [at for at, text in enumerate(found) if text is None]
+        texts = (self._encode(known, shape, entities[at], owner_name) for at in missing)
+        for at, text in zip(missing, await self.in_turns(texts), strict=True):
+            found[at] = text
+        return found
+
+    async def in_turns(self, texts: Iterable[msgspec.Raw]) -> list[msgspec.Raw]:
+        """Texts that are made one after another; other requests run in between.
+
+        One long list is made at a time, so that not many are in memory before they are sent.
+        """
+        found: list[msgspec.Raw] = []
+        size, rest = 0, iter(texts)
+        for text in rest:
+            found.append(text)
+            size += len(memoryview(text))
+            if size > BYTES_PER_TURN:
+                break
+        else:
+            return found
+        async with self._long_list:
+            for text in rest:
+                if size > BYTES_PER_TURN:
+                    size = 0
+                    await asyncio.sleep(0)
+                found.append(text)
+                size += len(memoryview(text))
+        return found
 
     def _encode(
         self,

@@ -33,24 +33,38 @@ class FaultV1(msgspec.Struct, frozen=True):
     input: Any
 
 
-def fault_v1(fault: Fault, scope: Scope) -> FaultV1:
-    """A fault of a request, whose body is in the scope, in the shape of FastAPI."""
-    document = _document(fault, scope)
+def faults_v1(faults: Sequence[Fault], scope: Scope) -> list[FaultV1]:
+    """The faults of a request, whose body is in the scope, in the shape of FastAPI."""
+    # Decoded once: each fault of a long body would take as long as all of them.
+    documents = {where: _document(where, scope) for where in {one.where for one in faults}}
+    return [_fault_v1(fault, *documents[fault.where]) for fault in faults]
+
+
+def _fault_v1(fault: Fault, document: Any, shown: Any) -> FaultV1:
+    """A fault in a document, of which a response may repeat what is ``shown``."""
     steps = _steps(fault, document)
-    found = _input(fault, steps, document, is_account(scope["path"]))
+    found = _input(fault, steps, shown)
     return FaultV1(fault.kind, [fault.where, *steps], fault.detail, found)
 
 
-def _document(fault: Fault, scope: Any) -> Any:
-    """The query or the body that a fault refers to; ``None`` if it cannot be decoded."""
+def _document(where: str, scope: Any) -> tuple[Any, Any]:
+    """The query or the body of a request, and what of it a response may repeat.
+
+    Both are ``None`` if it cannot be decoded.
+    """
+    document = None
     try:
-        if fault.where == "query":
-            return dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-        if fault.where == "body":
-            return msgspec.json.decode(scope.get("received", b""))
+        if where == "query":
+            document = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
+        elif where == "body":
+            document = msgspec.json.decode(scope.get("received", b""))
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass
-    return None
+    if where != "body" or not is_account(scope["path"]):
+        return document, document
+    if not isinstance(document, dict):
+        return document, None
+    return document, {name: one for name, one in document.items() if name in _ACCOUNT_MEMBERS}
 
 
 def _steps(fault: Fault, document: Any) -> Sequence[str | int]:
@@ -68,8 +82,8 @@ def _steps(fault: Fault, document: Any) -> Sequence[str | int]:
     return steps
 
 
-def _input(fault: Fault, steps: Sequence[str | int], document: Any, is_account: bool) -> Any:
-    """The value at fault, or the object that lacks a member.
+def _input(fault: Fault, steps: Sequence[str | int], document: Any) -> Any:
+    """The value at fault in a document, or the object that lacks a member.
 
     ``None`` if it cannot be found or may be a secret.
     """
@@ -77,10 +91,6 @@ def _input(fault: Fault, steps: Sequence[str | int], document: Any, is_account: 
         steps = steps[:-1]
     elif any(isinstance(step, str) and _SECRET.search(step) for step in steps):
         return None
-    if is_account and fault.where == "body":
-        if not isinstance(document, dict):
-            return None
-        document = {name: one for name, one in document.items() if name in _ACCOUNT_MEMBERS}
     if document is None:
         return None
     try:

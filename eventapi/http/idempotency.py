@@ -9,17 +9,22 @@ from collections.abc import Sequence
 from eventapi.journal.batch import IdempotencyKey
 from events.errors import Fault, Invalid
 
-_QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
-_BARE = re.compile(r"([\x21\x23-\x7e]{1,255})")
+_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+"""A string of a structured field (RFC 9651, section 3.3.3)."""
+
+_ESCAPE = re.compile(r'\\(["\\])')
+_BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
 
 
 def parse_key(header: str) -> str:
     """The key in an Idempotency-Key header, quoted or bare; raises `Invalid`."""
-    key = _QUOTED.fullmatch(header) or _BARE.fullmatch(header)
-    if key is None:
+    quoted, bare = _QUOTED.fullmatch(header), _BARE.fullmatch(header)
+    if quoted is not None:
+        return _ESCAPE.sub(r"\1", quoted[1])
+    if bare is None:
         detail = "Idempotency-Key must be 1 to 255 visible characters, quoted or bare"
         raise Invalid(Fault("", detail, where="header"))
-    return key[1]
+    return bare[0]
 
 
 def idempotency_key(scope: str, key: str, head: Sequence[str], content: bytes) -> IdempotencyKey:

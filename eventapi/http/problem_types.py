@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from eventapi.values.validation import MAX_FAULTS
+
 
 class ProblemType(msgspec.Struct, frozen=True):
     """A kind of problem: ``slug`` is the last part of its type URI.
@@ -143,7 +145,8 @@ PROBLEMS = {
             "validation-failed",
             422,
             "Validation failed",
-            "The request is well-formed, but a value is invalid; `errors` lists the faults.",
+            "The request is well-formed, but a value is invalid; `errors` lists the faults, at most the "
+            f"first {MAX_FAULTS:,}.",
         ),
         ProblemType(
             "idempotency-key-reused",

@@ -12,7 +12,7 @@ import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from eventapi.http.faults_v1 import FaultV1, fault_v1
+from eventapi.http.faults_v1 import FaultV1, faults_v1
 from eventapi.http.problem_types import PROBLEMS, ProblemType
 from eventapi.http.response import Headers, Response, encode
 from eventapi.http.urls import is_token_endpoint, is_version_1
@@ -243,7 +243,7 @@ def _error_v1(error: Exception, kind: ProblemType, status: int, scope: Scope) ->
     elif kind.slug == "unauthenticated" and text != NO_TOKEN:
         detail = "Could not validate credentials"
     elif isinstance(error, Invalid):
-        detail = [fault_v1(fault, scope) for fault in error.faults]
+        detail = faults_v1(error.faults, scope)
     elif status == 422:  # FastAPI always has a list there.
         detail = [FaultV1(kind.slug.replace("-", "_"), ["header"], text, None)]
     return ErrorV1(detail, f"/problems/{kind.slug}", kind.title, status, request_id_of(scope))

@@ -21,7 +21,7 @@ import msgspec
 
 from eventapi.resources.declared import Declared
 from eventapi.values.texts import value_of_text
-from eventapi.values.times import record_time
+from eventapi.values.times import record_time, with_plus
 from events.vocabulary.resources import Entity, Field
 
 Texts = Mapping[str, Sequence[str]]
@@ -103,11 +103,11 @@ class Column(msgspec.Struct, frozen=True):
     def parse(self, text: str) -> Any:
         """A value of this column; raises `ValueError`."""
         if self.is_time:
-            return record_time(text.replace(" ", "+"), zone_needed=True)
+            return record_time(with_plus(text), zone_needed=True)
         if self.type is str:
             return text
         if self.type is dt.datetime:
-            text = text.replace(" ", "+")
+            text = with_plus(text)
         value = value_of_text(text, self.type)
         if not _is_comparable(value):
             is_time = isinstance(value, dt.datetime)
@@ -186,6 +186,11 @@ class Selection(msgspec.Struct, frozen=True):
     def is_by_id(self) -> bool:
         """Whether the order is that of the numbers, in either direction."""
         return self.sorts[0].column == "id"
+
+    @property
+    def reads_lists(self) -> bool:
+        """Whether a filter searches in lists."""
+        return any(get_origin(self.columns[one.column].type) is list for one in self.filters)
 
     @property
     def descending(self) -> bool:

@@ -107,7 +107,7 @@ def _test(column: Column, operator: str, text: str) -> Callable[[Any], bool]:
         is_null = text == "true"
         return lambda value: (value is None) is is_null
     if operator == "in":
-        wanted_values = [column.parse(one) for one in text.split(",")]
+        wanted_values = frozenset(map(column.parse, text.split(",")))
         return lambda value: value in wanted_values
     if operator == "contains" and get_origin(column.type) is list:
         (inner,) = get_args(column.type)

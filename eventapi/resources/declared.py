@@ -340,11 +340,14 @@ def _renamed(cls: type[Resource], names: Sequence[str]) -> dict[str, str]:
     return dict(cls.renamed)
 
 
-def _has_struct(hint: Any) -> bool:
-    return any(
-        isinstance(one, type) and issubclass(one, msgspec.Struct) for one in types.parts_of(hint)
-    )
-
-
 def _has_time(hint: Any) -> bool:
-    return datetime in types.parts_of(hint) or _has_struct(hint)
+    """Whether values of a plain type may have times in them, at any depth."""
+    return any(one is datetime or _is_struct_with_time(one) for one in types.parts_of(hint))
+
+
+def _is_struct_with_time(hint: Any) -> bool:
+    return (
+        isinstance(hint, type)
+        and issubclass(hint, msgspec.Struct)
+        and any(_has_time(field.type) for field in msgspec.structs.fields(hint))
+    )

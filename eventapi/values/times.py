@@ -68,6 +68,11 @@ def naive(time: str) -> str:
     return datetime.fromisoformat(time).replace(tzinfo=None).isoformat()
 
 
+def with_plus(text: str) -> str:
+    """A time of a query with the ``+`` of its offset, for which a space may stand."""
+    return _SPACE_FOR_PLUS.sub("+", text)
+
+
 def parse_point(text: str) -> int | str:
     """Parse a point of the log: a position or an RFC 3339 time.
 
@@ -77,7 +82,7 @@ def parse_point(text: str) -> int | str:
     if _POSITION.fullmatch(text):
         return int(text)
     try:
-        return record_time(_SPACE_FOR_PLUS.sub("+", text), zone_needed=True)
+        return record_time(with_plus(text), zone_needed=True)
     except ValueError:
         raise ValueError(f"{text!r} is neither a position nor an RFC 3339 time") from None
 

@@ -1,15 +1,16 @@
-"""Check input against a type, and report every fault, at any depth.
+"""Check input against a type, and report every fault, at any depth, up to a limit.
 
 msgspec reports only the first fault, so the parts of a refused value are checked one by one.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -22,24 +23,53 @@ from eventapi.values.explanations import (
     pointer_of,
     unknown_member,
 )
-from eventapi.values.texts import check_decimal, value_of_text
+from eventapi.values.texts import JSON_NUMBER, value_of_text
 from events.errors import Fault, Invalid
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 Check = Callable[[Any], str | None]
 Convert = Callable[..., Any]
-"""A function of a value and its ``type``, as `msgspec.convert` and `msgspec.json.decode` are."""
+"""A function of a value and its ``type``, as `msgspec.convert` is."""
+
+_PIECES: Final = 16
+"""Into so many pieces a list with faults is divided to find them."""
+
+
+MAX_FAULTS: Final = 1_000
+"""Faults of one input that are reported.
+
+Each takes some microseconds to find, during which no other request runs, and a body has room for
+hundreds of thousands.
+"""
 
 
 def faults_of(
     value: Mapping[str, Any], kind: type[msgspec.Struct], *, is_text: bool = False
 ) -> list[Fault]:
-    """All faults of the members of a decoded object; ``kind`` is a Struct.
+    """The faults of the members of a decoded object; ``kind`` is a Struct.
 
     With ``is_text`` the members are texts of a query or a form: see `value_of_text`.
     """
-    return _faults(value, kind, value_of_text if is_text else msgspec.convert, is_text)
+    convert = value_of_text if is_text else msgspec.convert
+    return first_faults(_faults(value, kind, convert, is_text))
+
+
+MAX_FAULT_CHARACTERS: Final = 262_144
+"""Characters of all faults together: the name of a member is in the pointer of each one below it."""
+
+
+def first_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """The first faults within the limits, and one that says that there are more."""
+    found: list[Fault] = []
+    size = 0
+    for fault in faults:
+        size += len(fault.pointer) + len(fault.detail)
+        if len(found) >= MAX_FAULTS or (found and size > MAX_FAULT_CHARACTERS):
+            found.append(Fault("", "there are more faults than these"))
+            break
+        found.append(fault)
+    return found
 
 
 def struct_of_texts(texts: Mapping[str, str], kind: type[S]) -> S:
@@ -59,24 +89,28 @@ def faults_in_json(content: bytes, kind: type[msgspec.Struct]) -> list[Fault]:
         members = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
         return [explain(error, kind)]
-    return _faults(members, kind, msgspec.json.decode, is_text=False)
+    return first_faults(_faults(members, kind, _from_json, is_text=False))
+
+
+def _from_json(value: Any, type: Any) -> Any:  # noqa: A002 - as in `msgspec.convert`
+    """Decode JSON, or a list or an object whose parts are JSON."""
+    content = value if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
+    return msgspec.json.decode(content, type=type)
 
 
 def _faults(
     members: Mapping[str, Any], kind: type[msgspec.Struct], convert: Convert, is_text: bool
-) -> list[Fault]:
-    found: list[Fault] = []
+) -> Iterator[Fault]:
     for field in _fields(kind):
         name = field.encode_name
         if name in members:
             inner = _faults_in(members[name], field.type, convert, is_text)
-            found += _below(pointer_of(name), inner)
+            yield from _below(pointer_of(name), inner)
         elif field.required:
-            found.append(Fault(pointer_of(name), "is required", "missing"))
+            yield Fault(pointer_of(name), "is required", "missing")
     if kind.__struct_config__.forbid_unknown_fields:
         known = {field.encode_name for field in _fields(kind)}
-        found += [unknown_member(name) for name in members if name not in known]
-    return found
+        yield from (unknown_member(name) for name in members if name not in known)
 
 
 def failed_checks(value: msgspec.Struct) -> list[Fault]:
@@ -90,30 +124,70 @@ def failed_checks(value: msgspec.Struct) -> list[Fault]:
 
 
 def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterator[Fault]:
-    """All faults of a value, with pointers into it."""
-    error = converted = None
+    """The faults of a value, with pointers into it."""
     try:
-        converted = convert(value, type=hint)
-        if isinstance(converted, Decimal):
-            check_decimal(converted, _text_of(value))
-    except msgspec.ValidationError as caught:
-        error = caught
-    if error is not None or has_decimal(hint):
-        found = _faults_within(value, hint, convert, is_text)
+        converted = _converted(value, hint, convert)
+    except msgspec.ValidationError as error:
+        found = first_faults(_faults_within(value, hint, convert, is_text))
         if not found and has_decimal(hint) and _is_number(value, hint):
             found = [Fault("", f"must be {NOUNS['decimal']}, not a number", "decimal_type")]
-        if not found and error is not None:
-            found = [explain(error, hint, is_text=is_text)]
-        if found:
-            yield from found
-            return
+        yield from found or [explain(error, hint, is_text=is_text)]
+        return
     for check in extras_of(inspected(hint), CHECK):
         detail = _checked(check, converted)
         if detail is not None:
             yield Fault("", detail)
 
 
-def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> list[Fault]:
+def _converted(value: Any, hint: Any, convert: Convert) -> Any:
+    """A value as one of a type; raises `msgspec.ValidationError`."""
+    found = convert(value, type=hint)
+    if has_decimal(hint) and not _decimals_are_texts(
+        found, _decode(msgspec.json.encode(value).decode())
+    ):
+        raise msgspec.ValidationError("Invalid decimal string")
+    return found
+
+
+_decode: Final = json.JSONDecoder(parse_int=float).decode
+"""A number of any length stays one, and no text."""
+
+
+def _decimals_are_texts(value: Any, plain: Any) -> bool:
+    """Whether the decimal numbers in a value are texts of the right form in JSON.
+
+    ``plain`` is the decoded JSON. msgspec reads decimal numbers from JSON numbers, too.
+    """
+    if isinstance(value, Decimal):
+        return isinstance(plain, str) and JSON_NUMBER.fullmatch(plain) is not None
+    if isinstance(value, list | tuple):
+        return all(map(_decimals_are_texts, value, plain))
+    if isinstance(value, dict):
+        return all(_decimals_are_texts(one, plain[name]) for name, one in value.items())
+    if isinstance(value, msgspec.Struct):
+        return all(
+            _decimals_are_texts(getattr(value, name), plain[place])
+            for name, place in _decimal_fields(type(value))
+            if (place < len(plain) if isinstance(plain, list) else place in plain)
+        )
+    return True
+
+
+@cache
+def _decimal_fields(kind: type[msgspec.Struct]) -> Sequence[tuple[str, Any]]:
+    """The names of the fields that have decimal numbers, and where they are in JSON."""
+    config = kind.__struct_config__
+    places = enumerate(
+        _fields(kind), 0 if config.tag is None else 1
+    )  # The tag is the first element.
+    return [
+        (field.name, at if config.array_like else field.encode_name)
+        for at, field in places
+        if has_decimal(field.type)
+    ]
+
+
+def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterator[Fault]:
     """The faults inside an object or list, if the type has one kind of them."""
     parts = _opened(value)
     kinds = [
@@ -122,19 +196,39 @@ def _faults_within(value: Any, hint: Any, convert: Convert, is_text: bool) -> li
         if _has_parts(one[0]) and (get_origin(one[0]) in {list, tuple}) == isinstance(parts, list)
     ]
     if parts is None or len(kinds) != 1:
-        return []
+        return
     kind, limits = kinds[0]
-    arguments, found = get_args(kind), list[Fault]()
+    arguments, is_struct = get_args(kind), get_origin(kind) is None
+    if limits and not (isinstance(parts, dict) and is_struct):
+        yield from _faults_of_size(parts, limits)
     if isinstance(parts, list) and arguments and get_origin(kind) in {list, tuple}:
-        for index, part in enumerate(parts):
-            found += _below(f"/{index}", _faults_in(part, arguments[0], convert, is_text))
+        for index, part in _faulty([*enumerate(parts)], kind, convert):
+            yield from _below(f"/{index}", _faults_in(part, arguments[0], convert, is_text))
     elif isinstance(parts, dict) and get_origin(kind) is dict:
-        for name, part in parts.items():
-            found += _below(pointer_of(name), _faults_of_name(name, arguments[0]))
-            found += _below(pointer_of(name), _faults_in(part, arguments[1], convert, is_text))
-    elif isinstance(parts, dict) and get_origin(kind) is None:
-        return _faults(parts, kind, convert, is_text)
-    return [*_faults_of_size(parts, limits), *found] if limits else found
+        for name, part in _faulty([*parts.items()], kind, convert):
+            yield from _below(pointer_of(name), _faults_of_name(name, arguments[0]))
+            yield from _below(pointer_of(name), _faults_in(part, arguments[1], convert, is_text))
+    elif isinstance(parts, dict) and is_struct:
+        yield from _faults(parts, kind, convert, is_text)
+
+
+def _faulty(places: Sequence[Any], kind: Any, convert: Convert) -> Iterator[Any]:
+    """The places of a list or an object, each with its part, whose parts have faults.
+
+    ``kind`` is the type of the whole. Pieces without a fault are checked at once, because a check of
+    each part takes twenty times as long.
+    """
+    if len(places) <= 1:
+        yield from places
+        return
+    size = -(-len(places) // _PIECES)
+    for start in range(0, len(places), size):
+        piece = places[start : start + size]
+        try:
+            is_object = get_origin(kind) is dict
+            _converted(dict(piece) if is_object else [part for _, part in piece], kind, convert)
+        except msgspec.ValidationError:
+            yield from _faulty(piece, kind, convert)
 
 
 def _faults_of_size(parts: Any, limits: Sequence[msgspec.Meta]) -> Iterator[Fault]:
@@ -217,11 +311,6 @@ def _is_number(value: Any, hint: Any) -> bool:
     if isinstance(value, msgspec.Raw):
         return bytes(value)[:1] in b"-0123456789"
     return type(value) in {int, float}
-
-
-def _text_of(value: Any) -> str:
-    """The text of a string or a number."""
-    return str(msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value)
 
 
 def _checked(check: Check, value: Any) -> str | None:

@@ -16,8 +16,8 @@ from eventapi.http.response import Headers
 
 _EXPOSED = (
     b"access-control-expose-headers",
-    b"Allow, Deprecation, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, "
-    b"Retry-After, Sunset, WWW-Authenticate, X-Request-ID",
+    b"Allow, Content-Disposition, Deprecation, ETag, Event-Position, Link, Location, RateLimit, "
+    b"RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, X-Request-ID",
 )
 _ALLOW_HEADERS: Final = b"access-control-allow-headers"
 _PREFLIGHT: Headers = [

@@ -41,7 +41,10 @@ _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "A key that the client chooses for one request, quoted or bare. If the "
         "request is repeated with the same key, it takes effect only once.",
-        "schema": {"type": "string", "pattern": '^("[ !#-~]{1,255}"|[!#-~]{1,255})$'},
+        "schema": {
+            "type": "string",
+            "pattern": r'^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-~]{1,255})$',
+        },
     },
     "Last-Event-ID": {
         "description": "The position of the last event received; the stream continues after it. It "

@@ -86,7 +86,7 @@ def batch_controller(shapes: Iterable[Shape], max_body_bytes: int) -> type[Contr
             """
             further = len(data.requests) - 1
             await request.services.rate_limiter.check_further(request.scope, further)
-            parts = parse_requests(data.requests, writes, request.version.prefixes)
+            parts = await parse_requests(data.requests, writes, request.version.prefixes)
             subject = request.caller.user.subject
             try:
                 results = await first_results(request, [part.resource for part in parts])

@@ -6,6 +6,7 @@ resource that request 0 creates. A text field keeps a text such as ``$5``: it ma
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +37,7 @@ from eventapi.http.schemas.resources import Shape
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from eventapi.resources.declared import Declared
+from eventapi.values.validation import MAX_FAULTS, first_faults
 from events.errors import Fault, Invalid, NotFound
 from events.record import entity_number
 
@@ -122,16 +124,17 @@ def writes_by_place(shapes: Iterable[Shape]) -> Writes:
     return found
 
 
-def parse_requests(
+async def parse_requests(
     requests: Sequence[BatchRequest], writes: Writes, prefixes: Collection[str]
 ) -> list[Part]:
-    """Parse the requests of a batch.
+    """Parse the requests of a batch; requests of other clients run in between.
 
     Raises `Invalid` with the faults of all requests.
     """
     parts: list[Part | None] = []
     faults: list[Fault] = []
     for index, request in enumerate(requests):
+        await asyncio.sleep(0)
         try:
             parts.append(_parsed(index, request, parts, writes, prefixes))
         except Invalid as error:
@@ -140,8 +143,10 @@ def parse_requests(
                 msgspec.structs.replace(fault, pointer=f"/requests/{index}{fault.pointer}")
                 for fault in error.faults
             ]
+            if len(faults) > MAX_FAULTS:
+                break
     if faults:
-        raise Invalid(*faults)
+        raise Invalid(*first_faults(faults))
     return [part for part in parts if part is not None]
 
 

@@ -6,8 +6,10 @@ after it, at any worker, without lost or duplicate events.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from bisect import bisect_right
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -53,6 +55,9 @@ _BEHIND_SECONDS = 0.05
 
 _MOST_LAG = 10_000
 """Maximum lag behind other instances, in events; a client further ahead has another log."""
+
+_PER_TURN = 2_000
+"""Resources that are scanned before other requests run."""
 
 _FEW = 1000
 """Up to this many new lines, scanning them is cheaper than scanning all items of a user."""
@@ -284,7 +289,7 @@ class _ResourceStream:
         """The events after a position, up to that of the state."""
         history = self._request.services.history
         if reader.state.position - after > _FEW:
-            positions = self._positions_of_resources(reader, after)
+            positions = await self._positions_of_resources(reader, after)
         else:
             positions = await self._positions_of_lines(reader, after)
         for start in range(0, len(positions), RECORDS_PER_READ):
@@ -297,17 +302,21 @@ class _ResourceStream:
         change = self._shape.change_of(record, entity_number(record.subject))
         return event(record.position, record.event.type, encode(change))
 
-    def _positions_of_resources(self, reader: Reader, after: int) -> list[int]:
+    async def _positions_of_resources(self, reader: Reader, after: int) -> list[int]:
         """Positions of changes, found by scanning all resources that the caller may read."""
         state, resource = reader.state, self._shape.resource
-        table, versions = state[resource.collection], state.resources.versions
-        return sorted(
-            position
-            for number in access.ever_readable_numbers(resource, state, reader.user)
-            if (found := table.find(number)) is not None and found.version > after
-            for position in versions.of(found.version)
-            if position > after
-        )
+        table, versions, upto = state[resource.collection], state.resources.versions, state.position
+        numbers = access.ever_readable_numbers(resource, state, reader.user)
+        positions: list[int] = []
+        for start in range(0, len(numbers), _PER_TURN):
+            for number in numbers[start : start + _PER_TURN]:
+                found = table.find(number)
+                if found is not None and found.version > after:
+                    # What is written in between is left to the next scan.
+                    every = versions.of(found.version, upto=upto)
+                    positions += every[bisect_right(every, after) :]
+            await asyncio.sleep(0)
+        return sorted(positions)
 
     async def _positions_of_lines(self, reader: Reader, after: int) -> list[int]:
         """The same positions, found by scanning all lines after a position.

@@ -83,7 +83,7 @@ async def _read_page(request: ApiRequest, listing: Listing) -> Page | StreamingR
     cursor = listing.selection.cursor(page[-1], owner_names(request)) if more else None
     if past is not None:
         page = await past.whole(page)
-    return Page(_rows(request, listing, page), cursor, count)
+    return Page(await _rows(request, listing, page), cursor, count)
 
 
 async def _current_page(
@@ -120,16 +120,16 @@ async def _all(
         if len(found) > _PER_PIECE:
             break
     else:
-        return Page(_rows(request, listing, found))
+        return Page(await _rows(request, listing, found))
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         async with aclosing(slices):
-            yield bytes(_rows(request, listing, found))[:-1]
+            yield bytes(await _rows(request, listing, found))[:-1]
             async for entities in slices:
                 # Authenticate again: the client may be slow, and its session may have ended.
                 await request.authenticate()
                 if entities:
-                    yield b"," + bytes(_rows(request, listing, entities))[1:-1]
+                    yield b"," + bytes(await _rows(request, listing, entities))[1:-1]
         yield b"]"
 
     if request.method == "HEAD":
@@ -199,13 +199,14 @@ async def _filtered_slices(
             yield found
 
 
-def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> Raw:
-    """The JSON array of some resources."""
+async def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> Raw:
+    """The JSON array of some resources; other requests run while many are encoded."""
     name, shape, fields = owner_names(request), listing.shape, listing.fields
+    encoded = request.caches.encoded
     if fields is None:
-        return Raw(encode(request.caches.encoded.of(shape, page, name)))
-    rows = [shape.view_of(entity, name(entity.owner)) for entity in page]
-    return Raw(encode([{field: getattr(row, field) for field in fields} for row in rows]))
+        return Raw(encode(await encoded.of(shape, page, name)))
+    rows = (Raw(encode(shape.members_of(one, name(one.owner), fields))) for one in page)
+    return Raw(encode(await encoded.in_turns(rows)))
 
 
 def _following(request: ApiRequest, listing: Listing, cursor: str) -> str:

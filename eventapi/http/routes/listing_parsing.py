@@ -119,4 +119,4 @@ def _fields(shape: Shape, text: str | UnsetType, faults: list[Fault]) -> Sequenc
     faults += [
         Fault("/fields", f"has {name!r}, which is no field") for name in names if name not in known
     ]
-    return names
+    return list(dict.fromkeys(names))

@@ -96,6 +96,13 @@ class Shape(msgspec.Struct, frozen=True, eq=False):
             "ResourceChange": self.change,
         }
 
+    def members_of(self, entity: Entity, owner: str, names: Sequence[str]) -> dict[str, Any]:
+        """Some members of the response body of a resource, of version 2."""
+        found = {name: owner if name == "owner" else getattr(entity, name) for name in names}
+        for name in found.keys() & self.resource.times:
+            found[name] = as_shown(found[name])
+        return found
+
     def changes_of(self, record: Record) -> msgspec.Struct:
         """The values that an event of a resource set."""
         values: dict[str, Any] = {}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Iterator, Sequence
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from eventapi.http.encoded_resources import EncodedResources
+from eventapi.http.encoded_resources import BYTES_PER_TURN, EncodedResources
 from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import V1, V2
 from eventapi.testing.items import ITEM
 from events.vocabulary.resources import Entity
+from tests.eventapi.http.turns import turns_during
 
 SHAPES = [shape_of(ITEM, version) for version in (V1, V2)]
 TIME = "2026-11-29T12:00:00.000000Z"
@@ -37,7 +40,7 @@ def test_encoded_resources_are_as_if_nothing_were_cached(
     encoded = EncodedResources(most_bytes)
     for shape, versions in requests:
         entities = [item(version) for version in versions]
-        rows = encoded.of(shape, entities, NAMES.__getitem__)
+        rows = asyncio.run(encoded.of(shape, entities, NAMES.__getitem__))
         fresh = [shape.view_of(one, NAMES[one.owner]) for one in entities]
         assert msgspec.json.encode(rows) == msgspec.json.encode(fresh)
 
@@ -45,5 +48,40 @@ def test_encoded_resources_are_as_if_nothing_were_cached(
 def test_cache_is_cleared_when_it_is_full() -> None:
     encoded, shape = EncodedResources(1_000), SHAPES[1]
     for version in range(1, 100):
-        encoded.of(shape, [item(version)], NAMES.__getitem__)
+        asyncio.run(encoded.of(shape, [item(version)], NAMES.__getitem__))
         assert sum(map(len, encoded._by_version.values())) <= 3
+
+
+def encode(encoded: EncodedResources, entities: Sequence[Entity]) -> Awaitable[object]:
+    return encoded.of(SHAPES[1], entities, NAMES.__getitem__)
+
+
+def test_other_requests_run_while_long_resources_are_encoded() -> None:
+    text = "x" * BYTES_PER_TURN
+    entities = [structs.replace(item(version), description=text) for version in range(1, 11)]
+    encoded = EncodedResources()
+    assert turns_during(encode(encoded, entities)) >= len(entities) - 2
+    assert turns_during(encode(encoded, entities)) == 0  # All of them are known now.
+
+
+def test_control_a_list_of_short_resources_takes_one_turn() -> None:
+    entities = [item(version) for version in range(1, 101)]
+    assert turns_during(encode(EncodedResources(), entities)) == 0
+
+
+async def test_one_long_list_is_made_at_a_time() -> None:
+    encoded, made = EncodedResources(), [0, 0]
+
+    def texts(which: int) -> Iterator[msgspec.Raw]:
+        for _ in range(5):
+            made[which] += 1
+            yield msgspec.Raw(b"0" * (BYTES_PER_TURN + 1))
+
+    lists = [asyncio.create_task(encoded.in_turns(texts(which))) for which in (0, 1)]
+    partial = set()
+    while not all(one.done() for one in lists):
+        await asyncio.sleep(0)
+        partial.add(tuple(made))
+
+    assert [len(one.result()) for one in lists] == [5, 5]
+    assert all(first == 5 or second <= 1 for first, second in partial)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from eventapi.http.idempotency import parse_key
 from tests.eventapi.http.client import Api, Caller, assert_problem, quiet_settings, registration
 
 KEY = {"idempotency-key": '"0b71a3fa-d0a1-4b0e-8a51-3f4c1f6a4f0e"'}
@@ -164,6 +165,14 @@ def test_a_key_is_the_same_with_and_without_quotes(ann: Caller) -> None:
     assert same(first, ann.post("/items", json={"title": "one"}, headers=bare))
 
 
+@pytest.mark.parametrize(
+    ("quoted", "bare"), [(r'"a\"b"', 'a"b'), (r'"a\\b"', r"a\b"), (r'"\\\""', r"\"")]
+)
+def test_a_quoted_key_is_a_string_of_a_structured_field(quoted: str, bare: str) -> None:
+    """RFC 9651, section 3.3.3: a backslash stands before a quote and before a backslash."""
+    assert parse_key(quoted) == bare
+
+
 def test_users_do_not_share_keys(ann: Caller, bob: Caller) -> None:
     first = ann.post("/items", json={"title": "one"}, headers=KEY).json()
     second = bob.post("/items", json={"title": "one"}, headers=KEY).json()
@@ -182,13 +191,17 @@ def test_a_refused_request_does_not_use_its_key(ann: Caller) -> None:
     assert ann.post("/items", json={"title": "one"}, headers=KEY).status_code == 200
 
 
-@pytest.mark.parametrize("key", ["", '""', "a" * 256, '"' + "a" * 256 + '"', "tab\tkey", '"open'])
+@pytest.mark.parametrize(
+    "key", ["", '""', "a" * 256, '"' + "a" * 256 + '"', "tab\tkey", '"open', r'"\"', r'"a\b"']
+)
 def test_a_malformed_key_is_refused(ann: Caller, key: str) -> None:
     answer = ann.post("/items", json={"title": "one"}, headers={"idempotency-key": key})
     assert_problem(answer, 422, "validation-failed")
 
 
-@pytest.mark.parametrize("key", ["a", "a" * 255, '"' + "a" * 255 + '"', '"with a space"'])
+@pytest.mark.parametrize(
+    "key", ["a", "a" * 255, '"' + "a" * 255 + '"', '"with a space"', '"' + r"\"" * 255 + '"']
+)
 def test_a_well_formed_key_is_accepted(ann: Caller, key: str) -> None:
     answer = ann.post("/items", json={"title": "one"}, headers={"idempotency-key": key})
     assert answer.status_code == 200

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes import events as feeds
+from eventapi.http.schemas.resources import shape_of
+from eventapi.http.schemas.responses import V2
 from eventapi.queries.history import RECORDS_PER_READ, History
 from eventapi.queries.live_events import Line, LiveEvents, Subscription
 from eventapi.queries.subscriptions import EventFilter
+from eventapi.testing.items import Content, create_item
 from events.record import Record
 from tests.eventapi.http.client import Api, Caller, assert_problem, credentials
 from tests.eventapi.http.streams import SSE, Action, OpenStreams, StreamReader
+from tests.eventapi.http.turns import turns_during
 from tests.eventapi.queries.test_history import CountingLog
 
 
@@ -353,3 +358,41 @@ def test_control_an_ended_session_ends_its_stream_at_once(
     api.run(end_all_sessions())
 
     assert [reader.is_complete for reader in readers] == [True, True]
+
+
+def far_behind(api: Api, count: int) -> tuple[feeds._ResourceStream, Any]:
+    """A stream of a user with so many items, and its reader."""
+    api.execute(*(create_item(1, Content(f"item {number}", None)) for number in range(count)))
+    services = api.edge.services
+    state = api.run(services.journal.state())
+    reader = SimpleNamespace(user=state.users.by_id[1], number=1, state=state)
+    request: Any = SimpleNamespace(reader=reader)
+    return feeds._ResourceStream(request, shape_of(services.registry.item, V2)), reader
+
+
+def test_other_requests_run_while_the_changes_of_many_resources_are_found(
+    new_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_api.caller()
+    scanned, reader = far_behind(new_api, 100)
+    monkeypatch.setattr(feeds, "_PER_TURN", 10)
+    assert turns_during(scanned._positions_of_resources(reader, 0)) >= 9
+
+
+def test_what_is_written_while_changes_are_found_is_left_to_the_next_scan(
+    new_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = new_api.caller()
+    scanned, reader = far_behind(new_api, 300)
+    monkeypatch.setattr(feeds, "_PER_TURN", 1)
+    before = reader.state.position
+
+    async def scan_during_a_write() -> list[int]:
+        scanning = asyncio.create_task(scanned._positions_of_resources(reader, 0))
+        await new_api.request_async("PUT", "/items/300", ann.token, json={"title": "new"})
+        assert not scanning.done()
+        return await scanning
+
+    found = new_api.run(scan_during_a_write())
+    assert reader.state.position == before + 1
+    assert found == list(range(before - 299, before + 1))

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from eventapi.http.routes import search
+from eventapi.http.routes.listing_parsing import parse_listing
 from eventapi.http.routes.search import CasefoldedTexts, folded, matching
+from eventapi.http.routes.selecting import selected
+from eventapi.http.schemas.resources import shape_of
+from eventapi.http.schemas.responses import V2
+from eventapi.resources import Resource
+from eventapi.resources.declared import declare
 from eventapi.testing.items import Content, Item, create_item
 from events.vocabulary.resources import Entity
 from tests.eventapi.http.client import Api, Caller, items_of
+from tests.eventapi.http.turns import turns_during
 
 TEXTS = ("title", "description")
 
@@ -72,6 +81,29 @@ async def test_a_long_search_yields_to_the_event_loop() -> None:
         yields += 1
 
     assert yields > 20
+
+
+class Diary(Resource):
+    """A kind with long lists."""
+
+    words: list[str] = msgspec.field(default_factory=list)
+
+
+def yields_of_filter(query: bytes) -> int:
+    """How often other requests run while 1,000 rows are filtered."""
+    kind = declare(Diary)
+    rows = [kind.type.entity(number, ["a"], 1, "", "", number) for number in range(1_000)]
+    users = SimpleNamespace(by_id={})
+    request: Any = SimpleNamespace(reader=SimpleNamespace(state=SimpleNamespace(users=users)))
+    return turns_during(selected(request, parse_listing(shape_of(kind, V2), query), rows))
+
+
+def test_a_filter_of_long_lists_yields_to_the_event_loop() -> None:
+    assert yields_of_filter(b"id.ge=0&words.contains=a") >= 15
+
+
+def test_control_a_filter_of_short_values_does_not_yield_often() -> None:
+    assert yields_of_filter(b"id.ge=0&owner.contains=a") <= 2
 
 
 async def test_control_a_short_search_does_not_yield() -> None:

@@ -234,3 +234,29 @@ def test_every_fault_at_any_depth_is_reported_once(
         found = {fault.pointer: fault.detail for fault in faults}
         assert found == expected
         assert len(found) == len(faults)
+
+
+class Pair(msgspec.Struct, array_like=True):
+    """A value that is a list in JSON, whose end may be missing."""
+
+    name: str
+    price: Decimal = Decimal(0)
+
+
+class TaggedPair(Pair, array_like=True, tag="pair"):
+    """The same, with its tag as the first element."""
+
+
+@pytest.mark.parametrize(("kind", "tag"), [(Pair, []), (TaggedPair, ["pair"])])
+@pytest.mark.parametrize(
+    ("rest", "is_good"), [(["a"], True), (["1"], True), (["a", "1.5"], True), (["a", 1.5], False)]
+)
+def test_a_decimal_number_is_a_string_in_a_struct_that_is_a_list(
+    kind: type[Pair], tag: list[str], rest: list[Any], is_good: bool
+) -> None:
+    outer = msgspec.defstruct("Outer", [("pairs", list[kind])])  # type: ignore[valid-type]  # a class
+    for values in ({"pairs": [tag + rest]}, {"pairs": [[*tag, "b", "2"], tag + rest]}):
+        found = faults_in_json(json.dumps(values).encode(), outer)
+        assert [fault.pointer for fault in found] == [
+            f"/pairs/{len(values['pairs']) - 1}" for _ in range(not is_good)
+        ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -86,6 +87,21 @@ def test_a_listed_origin_may_read_every_answer(
     exposed = answer.headers["access-control-expose-headers"].split(", ")
     assert {"ETag", "Event-Position", "Link", "Location", "X-Request-ID"} <= set(exposed)
     assert "access-control-allow-credentials" not in answer.headers
+
+
+def headers_in(document: Any) -> Iterator[str]:
+    """The names of all headers of responses in a part of an OpenAPI document."""
+    if isinstance(document, dict) and isinstance(document.get("headers"), dict):
+        yield from document["headers"]
+    if isinstance(document, dict | list):
+        for part in document.values() if isinstance(document, dict) else document:
+            yield from headers_in(part)
+
+
+def test_a_listed_origin_may_read_every_header_of_the_document(page: Caller) -> None:
+    answer = page.get("/openapi.json", headers={"origin": LISTED})
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert set(headers_in(answer.json())) <= set(exposed)
 
 
 def test_a_listed_origin_may_read_refusals_of_the_edge(open_api: Api) -> None:

@@ -10,6 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventapi.http.routes.listing_parsing import parse_listing
+from eventapi.http.schemas.resources import shape_of
+from eventapi.http.schemas.responses import V2
+from eventapi.queries.selection import columns_of
+from eventapi.queries.selection_parsing import parse_selection
+from events.errors import Fault
 from tests.eventapi.http.client import Caller, assert_problem
 from tests.eventapi.http.resources.kinds import SAMPLES
 from tests.eventapi.http.resources.list_model import SORTED, VALUES, Wanted, rows, wanted_lists
@@ -271,6 +277,56 @@ def test_a_cursor_fits_into_a_url_also_of_long_texts(server: ResourceApi) -> Non
 
     found = list(pages_of(me, {"sort": "-text,maybe_text,-sort", "limit": "1", "fields": "id"}))
     assert [len(page["items"]) for page in found] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["moment", "created_at"])
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("2000-01-01T00:00:00Z", "2000-01-01t00:00:00z", "2000-01-01 00:00:00Z"),
+        *("2000-01-01T00:00:00 01:00", "2000-01-01 00:00:00.5 01:00", "2000-01-01 00:00:00-01:00"),
+    ],
+)
+def test_a_time_of_a_filter_has_any_form_that_one_of_as_of_has(
+    lister: Caller, name: str, time: str
+) -> None:
+    """A query that is not percent-encoded has a space in place of a plus."""
+    for query in (f"{name}.gt={time}", f"{name}.in={time}", f"as_of={time}"):
+        assert lister.get(f"/samples?{query}").status_code == 200, query
+
+
+class Compared(str):
+    """A text that counts how often it is compared."""
+
+    __slots__ = ()
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.comparisons += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_the_cost_of_a_filter_does_not_follow_the_number_of_its_values() -> None:
+    values = [f"text-{number}" for number in range(1_000)]
+    columns = columns_of(SAMPLES.by_collection["samples"])
+    faults: list[Fault] = []
+    selection = parse_selection(columns, {"text.in": [",".join(values)]}, faults)
+    (one,) = selection.filters
+
+    Compared.comparisons = 0
+    assert one.test(Compared("text-999"))
+    assert not one.test(Compared("text-1000"))
+    assert Compared.comparisons < 10
+    assert not faults
+
+
+def test_a_field_that_is_named_twice_is_there_once(lister: Caller) -> None:
+    row = page_of(lister, "/api/v2/samples", fields="text,id,text")["items"][0]
+    assert list(row) == ["text", "id"]
+    shape = shape_of(SAMPLES.by_collection["samples"], V2)
+    assert parse_listing(shape, b"fields=text,id,text").fields == ["text", "id"]
 
 
 def test_items_are_filtered_and_sorted_in_version_2(server: ResourceApi) -> None:

@@ -102,6 +102,30 @@ class Trip(Resource):
         return structs.replace(self, at=at, price=price)
 
 
+class Guide(msgspec.Struct):
+    """A Struct without times."""
+
+    name: str
+
+
+class Day(msgspec.Struct):
+    """Times below other values."""
+
+    guide: Guide
+    spans: dict[str, list[Span | None]] = {}
+
+
+class Tour(Resource):
+    """Fields with times, and without them."""
+
+    guides: list[Guide] = []
+    by_name: dict[str, Guide | None] = {}
+    at: datetime | None = None
+    stops: list[datetime] = []
+    first: Day | None = None
+    day: date | None = None
+
+
 class Plan(Resource):
     """Only editors write."""
 
@@ -197,6 +221,20 @@ def test_every_time_of_a_response_has_microseconds(api: ResourceApi) -> None:
 
     for answer in answers:
         assert {name: answer[name] for name in shown} == shown
+
+
+def test_only_fields_that_may_have_times_are_searched_for_them() -> None:
+    assert declare(Tour).times == ("at", "stops", "first")
+
+
+def test_chosen_members_are_those_of_the_whole(api: ResourceApi) -> None:
+    me = api.user()
+    body = {"at": "2026-01-01T00:00:00Z", "span": {"start": "2026-01-01T00:00:00+01:00"}}
+    assert me.post("/trips", json=body).status_code == 201
+    (whole,) = me.get("/trips").json()["items"]
+    names = ",".join(reversed(whole))
+    (chosen,) = me.get(f"/trips?fields={names}").json()["items"]
+    assert list(chosen.items()) == list(reversed(whole.items()))
 
 
 def test_an_action_compares_nested_values_and_changes_none_of_them(api: ResourceApi) -> None:
