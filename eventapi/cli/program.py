@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -60,6 +60,14 @@ class _ClosedPipeError(Exception):
     """
 
 
+@contextmanager
+def _distinguished_closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ClosedPipeError from None
+
+
 class Program(LazyGroup):
     """The outermost group: report every error as one message and an exit code."""
 
@@ -68,12 +76,14 @@ class Program(LazyGroup):
         with formatter.section("Documents"):
             formatter.write(f"  {documents()}\n")
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _distinguished_closed_pipe():  # Options such as --help print at once.
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _distinguished_closed_pipe():
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            raise _ClosedPipeError from None
         return result
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
