@@ -22,7 +22,7 @@ from msgspec.structs import force_setattr, replace
 
 from events.errors import DamagedLog, LogError, UnknownEvent
 from events.record import START, Event, Line, Personal, Record
-from events.sealing import Keyring, base64url, seal, unseal
+from events.sealing import Keyring, base64url, damage_of, seal, unseal
 from events.vocabulary.resources import ResourceEvent
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Decode, Vocabulary
@@ -319,7 +319,7 @@ def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogEr
         return DamagedLog(str(reason), position=position, offset=offset)
     if isinstance(error, msgspec.MsgspecError):
         return UnknownEvent(f"position {position}: {parsed.type} has another shape: {error}")
-    return DamagedLog(str(error), position=position, offset=offset)
+    return damage_of(error, parsed.sealedfor, position, offset)
 
 
 def _open(event: Event, line: Line, cipher: AESGCM, decode_values: Decode) -> str:

@@ -12,6 +12,9 @@ from binascii import a2b_base64, b2a_base64
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from events.errors import DamagedLog
+from events.messages.errors import BROKEN_SEAL
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
 SALT_BYTES = 16
@@ -45,16 +48,26 @@ def seal(cipher: AESGCM, nonce: bytes, clear: bytes, context: bytes) -> str:
     return base64url(nonce + cipher.encrypt(nonce, clear, context)).decode()
 
 
-def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
-    """Decrypt a text that `seal` returned.
+class BrokenSealError(ValueError):
+    """The text, the key or the context is not the one of the sealing."""
 
-    Raises `ValueError` if the text, the key or the context is not the one of the sealing.
+
+def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
+    """Decrypt a text that `seal` returned; raises `BrokenSealError`.
+
+    Raises `ValueError` for a text that is no seal.
     """
     box = a2b_base64(sealed.encode().translate(_FROM_URL) + b"==")
     try:
         return cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], context)
     except InvalidTag:
-        raise ValueError("the seal is broken") from None
+        raise BrokenSealError("the seal is broken") from None
+
+
+def damage_of(error: Exception, subject: str, position: int, offset: int) -> DamagedLog:
+    """The damage of a line, in an intact chain, that is sealed for a subject."""
+    reason = BROKEN_SEAL.fill(subject=subject) if isinstance(error, BrokenSealError) else str(error)
+    return DamagedLog(reason, position=position, offset=offset)
 
 
 def derive_key(cipher: AESGCM, purpose: bytes) -> bytes:

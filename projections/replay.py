@@ -14,7 +14,7 @@ from events.log.check import ends_at, follow_chain
 from events.log.port import EventLog, Head
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, all_timestamps_valid
-from events.sealing import Keyring
+from events.sealing import Keyring, damage_of
 from events.vault.port import Vault
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
@@ -55,7 +55,7 @@ async def open_records(
                 open_seal(record, line, keyring, vocabulary)
             except ValueError as error:
                 start = record.end - len(line) - 1
-                raise DamagedLog(str(error), position=record.position, offset=start) from None
+                raise damage_of(error, record.sealedfor, record.position, start) from None
     _check_times(records, lines)
     _check_declared(records, state)
     return records

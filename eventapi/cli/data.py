@@ -13,7 +13,7 @@ import msgspec
 
 from eventapi.bootstrap.storage import SYSTEM, registry_of
 from eventapi.cli.export import check_output, open_output
-from eventapi.cli.failures import Misuse, NegativeResult
+from eventapi.cli.failures import Misuse, NegativeResult, echo_error
 from eventapi.cli.opening import (
     check_data_directory,
     opened_log,
@@ -26,6 +26,7 @@ from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.cli.rows import SUFFIXES, Format, Row, RowFault, Rows, row_fault
 from eventapi.cli.times import AT
+from eventapi.cli.vaults import check_all_have_keys
 from eventapi.commands.resources import Import
 from eventapi.configuration.settings import Settings
 from eventapi.http.schemas.resources import Shape, shape_of
@@ -35,6 +36,7 @@ from eventapi.journal.origin import NO_ORIGIN
 from events.errors import EventapiError, Invalid, NotFound, Refusal, UnknownKind
 from events.record import entity_number
 from events.sealing import Keyring
+from events.vault.tombstones import contents_of
 from projections.replay import replay
 from projections.state import State
 
@@ -140,9 +142,9 @@ def _report_faults(faults: Sequence[RowFault], as_json: bool) -> None:
         print_json({"imported": False, "faults": faults})
         return
     for fault in faults[:_LISTED_FAULTS]:
-        click.echo(printable(str(fault)), err=True)
+        echo_error(printable(str(fault)))
     if len(faults) > _LISTED_FAULTS:
-        click.echo(f"and {len(faults) - _LISTED_FAULTS:,} more", err=True)
+        echo_error(f"and {len(faults) - _LISTED_FAULTS:,} more")
 
 
 def _faults_in_log(
@@ -280,7 +282,8 @@ async def _export(  # noqa: PLR0917 - the options of the command
 ) -> None:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         state = await state_at(settings, log, vault, at)
-        subjects = await vault.all()
+        kept = await contents_of(vault)
+    check_all_have_keys(kept, state.users.by_id.values())
     user = None if owner is None else state.users.find_by_username(owner)
     if owner is not None and user is None:
         raise NotFound(f"there is no user {owner!r}")
@@ -292,7 +295,7 @@ async def _export(  # noqa: PLR0917 - the options of the command
         for number in sorted(table.by_id):
             entity = table.by_id[number]
             holder = state.users.by_id[entity.owner]
-            if holder.subject in subjects and (user is None or entity.owner == user.id):
+            if holder.subject in kept.keys and (user is None or entity.owner == user.id):
                 yield shape.view_of(entity, holder.username)
 
     Rows(shape).write(views(), out, form)

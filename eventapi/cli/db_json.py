@@ -97,8 +97,11 @@ class Refused(Exception):
 
 
 def write(state: State) -> bytes:
-    """Encode all users and items of a state as such a file."""
-    living = [user for user in state.users.by_id.values() if user.status != "erased"]
+    """Encode all users and items of a state as such a file.
+
+    A user whose key is destroyed has no name, also where the erasure is later than the state.
+    """
+    living = [user for user in state.users.by_id.values() if user.username]
     document = {
         "users": {user.username: _old_user(user) for user in living},
         "items": {user.username: _old_items(user, state) for user in living},

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -17,8 +17,10 @@ from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.vaults import check_all_have_keys
 from eventapi.configuration.settings import Settings
 from events.io.files import TEMPORARY, make_file, sync_directory
+from events.vault.tombstones import contents_of
 
 Format = Literal["jsonl", "db-json"]
 
@@ -57,15 +59,17 @@ def check_output(output: Path, settings: Settings) -> None:
 def open_output(output: Path) -> Iterator[BinaryIO]:
     """Open a file that gets its name only when it is complete.
 
-    A pipe or a device is written directly.
+    Standard output, also as `/dev/stdout`, a pipe or a device is written directly. A link stays: the
+    file that it leads to is replaced.
     """
-    if str(output) == "-":
+    if str(output) == "-" or _is_stdout(output):
         yield sys.stdout.buffer
         return
     if output.exists() and not output.is_file():
         with output.open("wb") as out:
             yield out
         return
+    output = output.resolve()
     temporary = output.with_name(f".{output.name}.{os.getpid()}{TEMPORARY}")
     descriptor = make_file(temporary, os.O_WRONLY)
     try:
@@ -79,6 +83,12 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def _is_stdout(output: Path) -> bool:
+    with suppress(OSError):  # There is no such file, or stdout is none.
+        return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
+    return False
+
+
 async def _export_lines(settings: Settings, out: BinaryIO) -> None:
     async with opened_log(settings) as log, open_runs(log) as runs:
         async for lines in runs:
@@ -87,4 +97,6 @@ async def _export_lines(settings: Settings, out: BinaryIO) -> None:
 
 async def _export_db(settings: Settings, out: BinaryIO) -> None:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        out.write(db_json.write(await state_at(settings, log, vault, from_zero=True)))
+        state = await state_at(settings, log, vault, from_zero=True)
+        check_all_have_keys(await contents_of(vault), state.users.by_id.values())
+    out.write(db_json.write(state))

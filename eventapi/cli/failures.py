@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Final
 
 import click
@@ -18,6 +18,12 @@ COULD_NOT_RUN: Final = 3
 INTERRUPTED: Final = 128 + 2
 CLOSED_PIPE: Final = 128 + 13
 """The last two are the codes that a shell reports for SIGINT and SIGPIPE."""
+
+
+def echo_error(text: str) -> None:
+    """Print a text on stderr; that stderr is full or closed changes no result."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 class Failure(click.ClickException):
@@ -35,7 +41,7 @@ class Failure(click.ClickException):
 
     def show(self, file: object = None) -> None:
         """Print problem, severity and next step on stderr, a line each."""
-        click.echo(f"eventapi: {self.full_message.lines}", err=True)
+        echo_error(f"eventapi: {self.full_message.lines}")
 
 
 class Misuse(Failure):
@@ -46,7 +52,7 @@ class Misuse(Failure):
 
     def show(self, file: object = None) -> None:
         """Print the message on stderr as one line."""
-        click.echo(f"eventapi: {self.full_message}", err=True)
+        echo_error(f"eventapi: {self.full_message}")
 
 
 class NegativeResult(Failure):
@@ -61,7 +67,7 @@ class StartFailure(Failure):
 
     def show(self, file: object = None) -> None:
         if " Next: " in self.message:
-            click.echo(f"eventapi: {self.message.replace(' Next: ', chr(10) + 'Next: ')}", err=True)
+            echo_error(f"eventapi: {self.message.replace(' Next: ', chr(10) + 'Next: ')}")
         else:
             super().show()
 
@@ -74,7 +80,7 @@ def ended_input_is(message: Message) -> Iterator[None]:
     except click.Abort as error:
         # Click raises the same error for both.
         if isinstance(error.__context__, EOFError):
-            click.echo(err=True)  # The question has no newline.
+            echo_error("")  # The question has no newline.
             raise Misuse(message) from None
         raise
 

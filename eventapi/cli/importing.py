@@ -14,7 +14,7 @@ from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import SYSTEM, has_log, registry_of
 from eventapi.cli.db_json import Contents, Fault, Note, Refused
 from eventapi.cli.db_json_reader import read
-from eventapi.cli.failures import NegativeResult
+from eventapi.cli.failures import NegativeResult, echo_error
 from eventapi.cli.import_plan import Plan, Renamed, plan
 from eventapi.cli.opening import (
     check_data_directory,
@@ -106,11 +106,11 @@ def _report_faults(refused: Refused, as_json: bool) -> None:
         print_json({"imported": False, "flaws": refused.faults, "notes": refused.notes})
         return
     for line in _note_lines(refused.notes):
-        click.echo(line, err=True)
+        echo_error(line)
     for fault in refused.faults:
         place = f"{fault.place}: " if fault.place else ""
         remedy = f"; with --mend it {fault.remedy}" if fault.remedy else ""
-        click.echo(printable(f"{place}{fault.detail}{remedy}"), err=True)
+        echo_error(printable(f"{place}{fault.detail}{remedy}"))
 
 
 def _report(imported: ImportResult, dry_run: bool) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -41,16 +42,19 @@ def program() -> None:
     """
 
 
-def _replace_closed_streams() -> None:
+def _prepare_streams() -> None:
     """Replace standard streams that are closed, as by ``>&-``, with the null device.
 
     Python sets a closed stream to ``None``, and the next file that is opened, the log, would get
-    its descriptor.
+    its descriptor. On stdout, characters that its encoding lacks are escaped, as on stderr: the name
+    of a file may have any bytes.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
             setattr(sys, name, stream)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:
@@ -60,7 +64,7 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # See `eventapi.__main__`.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _replace_closed_streams()
+    _prepare_streams()
     isolate_children()
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))

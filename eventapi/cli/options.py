@@ -60,6 +60,8 @@ class LogPlace(click.Path):
     ) -> Path | str:
         """Convert an argument; raises `click.BadParameter`."""
         place = str(value)
+        if "://" in place and not is_archive(place):  # It may have a password, so do not repeat it.
+            self.fail("it must be a path or s3://BUCKET/PREFIX; --log names a database", param, ctx)
         if not is_archive(place):
             return Path(str(super().convert(value, param, ctx)))
         if fault := log_fault(place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,18 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from eventapi.cli.failures import echo_error
 from eventapi.telemetry.progress import progress_lines
 from events.messages.message import Message
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    """Print a value as JSON, which is UTF-8 in every locale."""
+    try:
+        content = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    except UnicodeEncodeError:  # The name of a file that is not UTF-8; JSON has it as escapes.
+        content = json.dumps(msgspec.to_builtins(value), indent=2).encode()
+    click.echo(content)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -58,7 +64,7 @@ def printable(text: str) -> str:
 
 def echo_warning(message: Message) -> None:
     """Print a warning on stderr."""
-    click.echo(f"eventapi: {message.lines}", err=True)
+    echo_error(f"eventapi: {message.lines}")
 
 
 @contextmanager
@@ -68,9 +74,7 @@ def progress_bar(label: str, total: int, unit: str = "") -> Iterator[Callable[[i
     A terminal shows a bar; anything else gets a line every 5 seconds.
     """
     if not sys.stderr.isatty() or total == 0:
-        yield progress_lines(
-            label, total, lambda line: click.echo(f"eventapi: {line}", err=True), unit=unit
-        )
+        yield progress_lines(label, total, lambda line: echo_error(f"eventapi: {line}"), unit=unit)
         return
     columns = (
         TextColumn("{task.description}"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -18,12 +19,14 @@ from eventapi.cli.failures import (
     COULD_NOT_RUN,
     DONE,
     INTERRUPTED,
+    MISUSE,
     Failure,
+    Misuse,
 )
 from eventapi.server.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
 from events.io.garbage import pause_gc
-from events.messages.commands import SYSTEM_ERROR
+from events.messages.commands import NOT_UTF8, SYSTEM_ERROR
 
 
 class LazyGroup(click.Group):
@@ -57,6 +60,14 @@ class _ClosedPipeError(Exception):
     """
 
 
+@contextmanager
+def _distinguished_closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ClosedPipeError from None
+
+
 class Program(LazyGroup):
     """The outermost group: report every error as one message and an exit code."""
 
@@ -65,31 +76,39 @@ class Program(LazyGroup):
         with formatter.section("Documents"):
             formatter.write(f"  {documents()}\n")
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _distinguished_closed_pipe():  # Options such as --help print at once.
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _distinguished_closed_pipe():
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            raise _ClosedPipeError from None
         return result
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
-        sys.exit(self._run(*args, **kwargs))
+        code = self._run(*args, **kwargs)
+        _discard_unwritten()
+        sys.exit(code)
 
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
         except _ClosedPipeError:
-            return _discard_output()
+            return CLOSED_PIPE
         except (click.Abort, KeyboardInterrupt) as error:
             if isinstance(error.__cause__ or error, KeyboardInterrupt):
                 # A second Ctrl-C ends tasks that nothing awaits; asyncio would log each of them.
                 logging.getLogger("asyncio").disabled = True
             return INTERRUPTED
         except click.ClickException as error:
-            error.show()
+            with suppress(OSError):  # As in `echo_error`, for the errors of click itself.
+                error.show()
             return error.exit_code
+        except UnicodeEncodeError:  # What files and requests have is checked where it is read.
+            Misuse(NOT_UTF8).show()
+            return MISUSE
         except (EventapiError, OSError) as error:
             return _report_error(error)
         return code if isinstance(code, int) else DONE
@@ -101,8 +120,14 @@ def _report_error(error: EventapiError | OSError) -> int:
     return ANSWER_IS_NO if isinstance(error, Refusal) else COULD_NOT_RUN
 
 
-def _discard_output() -> int:
-    """Redirect stdout, because Python flushes its buffer to the closed pipe at exit."""
-    null_device = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null_device, sys.stdout.fileno())
-    return CLOSED_PIPE
+def _discard_unwritten() -> None:
+    """Discard what cannot be written, to a closed pipe or a full disk.
+
+    Python flushes the streams once more at exit, and replaces the exit code if that fails.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, stream.fileno())

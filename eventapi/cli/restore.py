@@ -9,6 +9,7 @@ docs/decisions/restore.md.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,7 +143,7 @@ def _check_request(request: _Request, settings: Settings) -> None:
     if request.checkpoint is None and not beside.exists():
         raise Failure(NO_PROOF.fill(path=beside))
     path = settings.log_path
-    if path.exists() or closed_segments(path):
+    if os.path.lexists(path) or closed_segments(path):
         raise Failure(LOG_IN_THE_WAY.fill(path=path))
 
 

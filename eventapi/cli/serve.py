@@ -158,18 +158,20 @@ def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], 
 
 
 def _announce(settings: Settings, listening: Listening, hints: Sequence[str] = ()) -> None:
-    """Print the address of the server; a program may wait for the first line."""
+    """Print the address of the server; a program may wait for the first line.
+
+    A server whose output goes to a full disk or a closed pipe serves nevertheless.
+    """
     place = settings.data_path.resolve()
-    click.echo(f"eventapi serves {listening.address}, its data is in {place}")
+    lines = [f"eventapi serves {listening.address}, its data is in {place}"]
     page = settings.public_url or listening.page
     if page is not None:
-        click.echo(f"Documentation: {page}/docs")
+        lines.append(f"Documentation: {page}/docs")
         if settings.console == "on":
-            click.echo(f"Console: {page}/console")
-    for hint in hints:
-        click.echo(hint)
-    click.echo("Press Ctrl-C to stop.")
-    sys.stdout.flush()
+            lines.append(f"Console: {page}/console")
+    with suppress(OSError):
+        for line in (*lines, *hints, "Press Ctrl-C to stop."):
+            click.echo(line)
 
 
 def _use_demo() -> None:

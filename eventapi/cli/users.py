@@ -20,18 +20,16 @@ from eventapi.bootstrap.storage import registry_of
 from eventapi.cli.account_export import export_account
 from eventapi.cli.erasure import confirm_erasure, erase_user, finish_erasures
 from eventapi.cli.export import check_output, open_output
-from eventapi.cli.failures import Failure, Misuse, NegativeResult, ended_input_is
+from eventapi.cli.failures import Failure, Misuse, NegativeResult, echo_error, ended_input_is
 from eventapi.cli.opening import (
-    opened_log,
-    opened_vault,
     operator,
-    state_at,
     stored_secret_keys,
     writing_journal,
 )
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.cli.reasons import command_origin, reason_option
+from eventapi.cli.user_list import Listed, listed, living_users
 from eventapi.commands.command import Command
 from eventapi.commands.operators import RequestPasswordResetFor
 from eventapi.commands.second_factors import RemoveTotp
@@ -64,20 +62,6 @@ from projections.state import State
 from projections.tables.users import User
 
 
-class Listed(msgspec.Struct, frozen=True):
-    """A row of the list of users; ``items`` is the number of live items."""
-
-    number: int
-    username: str
-    email: str
-    email_verified: bool
-    full_name: str | None
-    status: str
-    roles: list[str]
-    items: int
-    created_at: str
-
-
 @click.group()
 @settings_options
 def users() -> None:
@@ -89,12 +73,9 @@ def users() -> None:
 @settings_options
 def list_users(as_json: bool) -> None:
     """List all users except erased ones, whose data is gone."""
-    state = asyncio.run(_state(loaded().settings))
-    listed = [
-        _listed(user, state) for user in state.users.by_id.values() if user.status != "erased"
-    ]
+    listed_users = asyncio.run(living_users(loaded().settings))
     if as_json:
-        print_json(listed)
+        print_json(listed_users)
         return
     rows = [
         [
@@ -108,28 +89,9 @@ def list_users(as_json: bool) -> None:
             user.items,
             user.created_at,
         ]
-        for user in listed
+        for user in listed_users
     ]
     print_table([name.replace("_", " ") for name in Listed.__struct_fields__], rows)
-
-
-async def _state(settings: Settings) -> State:
-    async with opened_log(settings) as log, opened_vault(settings) as vault:
-        return await state_at(settings, log, vault)
-
-
-def _listed(user: User, state: State) -> Listed:
-    return Listed(
-        user.id,
-        user.username,
-        user.newest_email,
-        user.newest_email_verified,
-        user.full_name,
-        user.status,
-        sorted(user.roles),
-        len(state["items"].by_owner[user.id]),
-        user.created_at,
-    )
 
 
 @users.command()
@@ -153,7 +115,7 @@ def create(
     profile = Profile(checked.username, normal_email(checked.email), "", checked.full_name)
     user, state = asyncio.run(_registered(settings, profile, checked.password))
     if as_json:
-        print_json(_listed(user, state))
+        print_json(listed(user, state))
     else:
         click.echo(f"{user.subject} is {printable(user.username)}")
 
@@ -296,10 +258,9 @@ def reset_password(username: str, as_link: bool) -> None:
         )
         return
     if not settings.public_url:
-        click.echo(
+        echo_error(
             f"eventapi: EVENTAPI_PUBLIC_URL is not set, so the link begins with {settings.base_url}; "
-            "replace that if the server was started with --host or --port",
-            err=True,
+            "replace that if the server was started with --host or --port"
         )
     click.echo(f"{settings.base_url}{reset_path(texts, result.record, None)}")
 

@@ -74,7 +74,7 @@ def load(
         try:
             msgspec.convert({name: values[name]}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            reason = _rule_message(error) or setting_descriptions()[name].refusal(text)
+            reason = setting_descriptions()[name].refusal(text, _rule_message(error))
             raise _bad_setting(f"{_label(name, origins[name])}: {reason}") from None
     try:
         return LoadedSettings(msgspec.convert(values, Settings, strict=False), origins)

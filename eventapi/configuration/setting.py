@@ -20,6 +20,16 @@ _MAX_ECHOED_CHARACTERS: Final = 20
 """A message does not repeat a longer value: it may be a secret in the wrong place."""
 
 
+def _is_long(text: str) -> bool:
+    return len(text) > _MAX_ECHOED_CHARACTERS
+
+
+def _repeats_long_part(reason: str, text: str) -> bool:
+    """Whether a reason repeats a longer part of a list, as it is or escaped."""
+    parts = [part.strip() for part in text.split(",") if _is_long(part.strip())]
+    return any(part in reason or repr(part)[1:-1] in reason for part in parts)
+
+
 Check = Callable[[Any], str]
 
 
@@ -57,10 +67,15 @@ class Setting(msgspec.Struct, frozen=True):
             return ""  # An invalid value: msgspec would accept 1e3.
         return text.lower() if self.is_word or self.values.endswith(_OR_OFF) else text
 
-    def refusal(self, text: str) -> str:
-        """The error message for a bad value, which lists the accepted values."""
+    def refusal(self, text: str, reason: str = "") -> str:
+        """The error message for a bad value: the reason, or else the accepted values.
+
+        A reason that repeats a longer value is not used.
+        """
+        if reason and not _repeats_long_part(reason, text):
+            return reason
         kind = f"a whole number{self.unit and f' of {self.unit}'}, " if self.is_number else ""
-        is_short = (self.is_number or self.is_word) and len(text) <= _MAX_ECHOED_CHARACTERS
+        is_short = (self.is_number or self.is_word) and not _is_long(text)
         return f"must be {kind}{self.values}{f', not {text!r}' if is_short else ''}"
 
 

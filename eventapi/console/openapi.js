@@ -80,14 +80,16 @@ function fieldsOf(document, schema) {
     const values = options.filter((one) => one.type !== "null");
     const type = values.length === 1 ? values[0] : {};
     const items = resolve(document, type.items);
+    const isNullable = values.length < options.length;
+    const hasThree = type.type === "boolean" && isNullable; // A check box has two states.
     return {
       name,
       label: label(name),
       description: whole.description || type.description || "",
-      kind: kindOf(type, items),
+      kind: hasThree ? "choice" : kindOf(type, items),
       schema: type,
-      choices: type.enum || items.enum || (type.const === undefined ? null : [type.const]),
-      isNullable: values.length < options.length,
+      choices: hasThree ? [true, false] : type.enum || items.enum || (type.const === undefined ? null : [type.const]),
+      isNullable,
       isRequired: required.has(name),
     };
   });

@@ -14,7 +14,7 @@ from events.errors import ConfigurationError
 _ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
-_HTTP_URL: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_HTTP_URL: Final = re.compile(r"https?://(?:[^/?#]*@)?+[^/?#:]", re.IGNORECASE)
 
 PACKAGES: Final = {
     "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),

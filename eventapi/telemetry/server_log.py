@@ -31,8 +31,8 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line without its newline; a traceback is a field of its own, escaped."""
         message = record.getMessage()
-        if record.name == "asyncio":
-            message = _ASYNCIO_SUMMARY.match(message)[0]  # type: ignore[index]  # it always matches
+        if safe_start := _SAFE_STARTS.get(record.name):
+            message = safe_start.match(message)[0]  # type: ignore[index]  # it always matches
         fields: dict[str, object] = {"message": message}
         for name in ("request_id", "trace_id"):
             if value := getattr(record, name, None):
@@ -43,8 +43,15 @@ class LineFormatter(logging.Formatter):
         return self._line(time, record.levelname.lower(), record.name, fields)
 
 
-_ASYNCIO_SUMMARY = re.compile(r"Exception in callback [^(\n]*|[^\n]*")
-"""The safe start of asyncio's messages; reprs of errors and of arguments may follow."""
+_SAFE_STARTS = {
+    "asyncio": re.compile(r"Exception in callback [^(\n]*|[^\n]*"),
+    "opentelemetry.util.re": re.compile(r"[^:]*"),
+}
+"""The safe starts of messages by logger.
+
+What follows are reprs of errors and arguments (asyncio), or a header of
+``OTEL_EXPORTER_OTLP_HEADERS``, often a password (OpenTelemetry).
+"""
 
 _SAFE_MESSAGES = (EventapiError, ImportError, NameError, OSError)
 

@@ -34,6 +34,12 @@ SYSTEM_ERROR: Final = Message(
     "fix the disk, file or permission that the text names, and repeat the command",
 )
 
+NOT_UTF8: Final = Message(
+    "an argument of the command, or a setting, is not UTF-8",
+    _UNCHANGED,
+    "type it in a terminal whose encoding is UTF-8, and repeat the command",
+)
+
 # Naming the log and a place in it
 
 NO_DATA_DIRECTORY: Final = Message(

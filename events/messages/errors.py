@@ -171,6 +171,13 @@ VAULT_MISSING: Final = Message(
     "as a copy of the vault exists.",
     "put the vault back, or its copy: cp KEYS {path}",
 )
+BROKEN_SEAL: Final = Message(
+    "the seal is broken, or the key of {subject} in the vault is that of another log",
+    "Nothing was changed, and no server starts on this log with this vault.",
+    "`eventapi log verify`; if it finds the log whole, move the vault away and type "
+    "`eventapi log restore --vault KEYS`; otherwise move the log away and type "
+    "`eventapi log restore COPY` (docs/operating.md, Restore)",
+)
 USERS_WITHOUT_KEYS: Final = Message(
     "{who} no key ({names}). Either this vault belongs to another log, or {they} erased after this "
     "copy was made.",

@@ -30,10 +30,11 @@ class Gauge(Resource):
     counter: Clear[list[int]] = field(default_factory=list)
     day: date | None = None
     moment: datetime | None = None
+    flag: bool | None = None
 
 
 class Meeting(Resource):
-    """A resource with fields that have the names of the console's own parameters."""
+    """A resource with fields that have the names of the console's own parameters, or of a line's."""
 
     collection = "meetings"
 
@@ -42,3 +43,5 @@ class Meeting(Resource):
     q: str = ""
     sort: str = ""
     after: str = ""
+    clear: str = ""
+    sealed: Clear[str] = ""

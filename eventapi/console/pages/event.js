@@ -17,8 +17,8 @@ export function EventPage({ who, position }) {
   const load = async (signal) => {
     const { data: text } = await request("GET", `/audit/events/${encodeURIComponent(position)}`, { signal, as: "text" });
     const line = rawMember(text, "record"); // Exactly what is checked; a parser would take a second member of that name.
-    const { personal, proof } = parse(text);
-    return { line, record: parse(line), personal, proof, text, verdict: await verdictOf(text) };
+    const { personal, reason, proof } = parse(text);
+    return { line, record: parse(line), personal, reason, proof, text, verdict: await verdictOf(text) };
   };
   const { data, error, reload } = useLoaded(load, []);
   return html`
@@ -48,8 +48,10 @@ async function verdictOf(text) {
   }
 }
 
-function Opened({ who, line, record, personal, proof, text, verdict }) {
+function Opened({ who, line, record, personal, reason, proof, text, verdict }) {
   const [collection, id] = record.subject.split("/");
+  const { sealed, clear, ...others } = record.data;
+  const shown = { ...others, ...clear };
   const resource = who.resources.find((one) => one.collection === collection);
   const page = resource ? `/${collection}/${id}` : collection === "users" || collection === "webhooks" ? `/${collection}/${id}` : null;
   return html`
@@ -65,16 +67,11 @@ function Opened({ who, line, record, personal, proof, text, verdict }) {
           ${record.requestid && html`<dt>Request</dt><dd><code>${record.requestid}</code></dd>`}
           <dt>Hash</dt><dd><code>${record.hash}</code></dd>
         </dl>
-        ${Object.keys(record.data).some((name) => name !== "sealed") &&
-        html`<h2>In the clear</h2><${Members} members=${record.data} />`}
+        ${Object.keys(shown).length > 0 && html`<h2>In the clear</h2><${Members} members=${shown} />`}
       </section>
       <section aria-labelledby="sealed">
         <h2 id="sealed">Sealed</h2>
-        ${!record.data.sealed
-          ? html`<p>Nothing is sealed in this event.</p>`
-          : personal
-            ? html`<${Members} members=${personal} />`
-            : html`<p>Its key was destroyed, so this can never be read again.</p>`}
+        <${Sealed} isThere=${Boolean(sealed)} personal=${personal} reason=${reason} />
       </section>
     </div>
     <details><summary>The line and its proof</summary>
@@ -83,9 +80,16 @@ function Opened({ who, line, record, personal, proof, text, verdict }) {
     </details>`;
 }
 
+// Personal values, or the reason of the change alone, or both. Secrets among the values are withheld.
+function Sealed({ isThere, personal, reason }) {
+  if (!isThere) return html`<p>Nothing is sealed in this event.</p>`;
+  if (!personal && !reason) return html`<p>Its key was destroyed, so this can never be read again.</p>`;
+  const isSecret = personal && !Object.keys(personal).length;
+  return html`${reason && html`<p class="reason">“${reason}”</p>`}
+    ${isSecret ? html`<p>It is a secret, which is never shown.</p>` : personal && html`<${Members} members=${personal} />`}`;
+}
+
 const Members = ({ members }) =>
   html`<dl class="facts">
-    ${Object.entries({ ...members, clear: undefined, ...members.clear })
-      .filter(([name, value]) => name !== "sealed" && value !== undefined)
-      .map(([name, value]) => html`<dt>${label(name)}</dt><dd><${Value} value=${value} /></dd>`)}
+    ${Object.entries(members).map(([name, value]) => html`<dt>${label(name)}</dt><dd><${Value} value=${value} /></dd>`)}
   </dl>`;

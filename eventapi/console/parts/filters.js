@@ -40,7 +40,7 @@ export function Filters({ resource, query }) {
 
 function wordsOf({ field, operator, value }) {
   if (operator.name === "null") return value === "true" ? "is empty" : "is not empty";
-  const text = field.kind === "boolean" ? { true: "yes", false: "no" }[value] || value : value;
+  const text = field.schema.type === "boolean" ? { true: "yes", false: "no" }[value] || value : value;
   return `${operator.label} ${text}`;
 }
 
@@ -52,7 +52,7 @@ function FilterDialog({ resource, onClose }) {
   const [operator, setOperator] = useState("");
   const known = filter.operators.find((one) => one.name === operator) || filter.operators[0];
   const { field } = filter;
-  const choices = known.name === "null" || field.kind === "boolean" ? ["true", "false"] : field.kind === "choice" ? field.choices : null;
+  const choices = known.name === "null" || field.schema.type === "boolean" ? ["true", "false"] : field.kind === "choice" ? field.choices : null;
   const apply = (event) => {
     event.preventDefault();
     let value = new FormData(event.target).get("value");

@@ -67,6 +67,8 @@ const Notes = ({ id, field, faults }) =>
   html`${field.description && html`<small id="${id}-about">${field.description.replaceAll("`", "")}</small>`}
     ${faults.length > 0 && html`<p class="fault" id="${id}-fault">${faults.map((one) => one.detail).join(". ")}</p>`}`;
 
+const wordOf = (one) => (one === true ? "yes" : one === false ? "no" : one);
+
 function Control({ field, text, shared }) {
   switch (field.kind) {
     case "boolean":
@@ -74,7 +76,7 @@ function Control({ field, text, shared }) {
     case "choice":
       return html`<select value=${text} ...${shared}>
         ${(field.isNullable || !field.isRequired) && html`<option value=""></option>`}
-        ${field.choices.map((one) => html`<option value=${String(one)} selected=${text === String(one)}>${one}</option>`)}
+        ${field.choices.map((one) => html`<option value=${String(one)} selected=${text === String(one)}>${wordOf(one)}</option>`)}
       </select>`;
     case "date":
       return html`<input type="date" value=${text} ...${shared} />`;

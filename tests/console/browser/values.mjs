@@ -1,6 +1,6 @@
 // Values at the limits of what JavaScript can hold: what the console shows and sends is what the server has.
 
-import { expect } from "./kit.mjs";
+import { PASSWORD, expect } from "./kit.mjs";
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
@@ -94,6 +94,53 @@ async function lines({ page, context, open, auditor, user, token, signIn, reques
   check();
 }
 
+// Of an event, the reason is shown beside the values, or alone. Fields may have the names of a line's members.
+async function sealed({ page, open, auditor, user, signIn, request, has, check, axe }) {
+  const { token } = await user();
+  const made = await request("POST", "/meetings", {
+    token,
+    headers: { "Change-Reason": "planned for May" },
+    body: { title: "a meeting", clear: "was sealed", sealed: "was in the clear" },
+  });
+  await request("DELETE", `/meetings/${made.id}`, { token, headers: { "Change-Reason": "it rained" } });
+  const [, deleted] = await request("GET", `/meetings/${made.id}/history`, { token });
+  await request("POST", "/auth/password", { token, body: { current_password: PASSWORD, new_password: "another battery staple" } });
+  const { items } = await request("GET", "/auth/me/events?limit=1", { token });
+  await open(`/audit/events/${made.version}`);
+  await signIn(auditor);
+  for (const text of ["“planned for May”", "was sealed", "was in the clear"]) await page.getByText(text, { exact: true }).waitFor();
+  await open(`/audit/events/${deleted.position}`);
+  await has("“it rained”");
+  await axe();
+  await open(`/audit/events/${items[0].position}`);
+  await has("It is a secret");
+  await axe();
+  expect(!(await page.getByText("Its key was destroyed").count()), "its key is there");
+  check();
+}
+
+// A check box has two states, and a value that may be missing has three.
+async function flags({ page, open, user, signIn, request, has, check, axe }) {
+  const { token, username } = await user();
+  const made = await request("POST", "/gauges", { token, body: { name: "flagged" } });
+  await open(`/gauges/${made.id}`);
+  await signIn(username);
+  const choice = page.getByRole("combobox", { name: /^Flag/ });
+  for (const [word, value] of [["no", false], ["yes", true], ["", null]]) {
+    await button(page, "Edit").click();
+    await choice.selectOption(String(value ?? ""));
+    expect((await choice.locator("option:checked").innerText()) === word, `it is called ${word}`);
+    await axe();
+    await button(page, "Save").click();
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    const now = await request("GET", `/gauges/${made.id}`, { token });
+    expect(now.flag === value, JSON.stringify(now));
+  }
+  await open("/gauges?flag.eq=false");
+  await has("Flag is no");
+  check();
+}
+
 async function shown({ page, open, user, signIn, request, has, check }) {
   const { token, username } = await user();
   const made = await request("POST", "/gauges", { token, body: { name: "small", level: 1.00001, day: "0050-03-01", moment: "0050-03-01T12:00:00Z" } });
@@ -155,4 +202,4 @@ async function names({ page, open, user, signIn, request, has, check, axe }) {
   check();
 }
 
-export const flows = { integers, typed, lines, shown, names };
+export const flows = { integers, typed, lines, sealed, flags, shown, names };

@@ -216,12 +216,17 @@ def test_follow_prints_new_events_until_ctrl_c(data: Path) -> None:
     assert ended.err.strip() == ""
 
 
-def test_a_closed_pipe_ends_the_command_silently(data: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["log", "show", "--json"], ["config"], ["--help"], ["log", "--help"]],
+    ids=" ".join,
+)
+def test_a_closed_pipe_ends_the_command_silently(data: Path, arguments: Sequence[str]) -> None:
     """As with ``| head -1``: the exit code is that of a program that SIGPIPE ended."""
     written(data, *(create_item(1, Content("x" * 200, "y" * 5000)) for _ in range(40)))
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [*PROGRAM, "log", "show", "--json"],
+        [*PROGRAM, *arguments],
         cwd=data.parent,
         env=clean_environment(),
         stdout=writer,

@@ -15,6 +15,8 @@ import pytest
 import sqlalchemy
 
 from eventapi.commands.users import RegisterUser
+from eventapi.commands.webhooks import CreateWebhook
+from eventapi.followers.file import FileFollowers
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
 from events.database.connection import Database
@@ -41,6 +43,8 @@ COMMANDS = [
     ["resources", "check"],
     ["users", "list"],
     ["users", "export", "ann"],
+    ["webhooks", "list"],
+    ["data", "export", "--resource", "items"],
     ["rebuild"],
 ]
 OF_A_LOG = COMMANDS[1:]
@@ -57,12 +61,18 @@ print(json.dumps([[one.exit_code, one.stdout, one.stderr] for one in results]))
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data directory that other users can reach, with a log and a snapshot."""
+    """A data directory with a snapshot, which other users can reach."""
     with tempfile.TemporaryDirectory(prefix="eventapi-reading-") as name:
         Path(name).chmod(0o755)
         folder = Path(name) / "data"
-        written(folder, RegisterUser(profile("ann")), create_item(1, Content("an item")))
+        written(
+            folder,
+            RegisterUser(profile("ann")),
+            create_item(1, Content("an item")),
+            CreateWebhook("operator/root", "https://example.org/"),
+        )
         assert invoke(folder, "snapshot").exit_code == 0
+        asyncio.run(FileFollowers(folder / "followers.sqlite").call(lambda db: db.commit()))
         yield folder
 
 
@@ -168,9 +178,9 @@ def test_reading_commands_work_on_a_read_only_mount(data: Path) -> None:
 def test_follow_uses_a_mark_that_a_server_creates_later(data: Path) -> None:
     (data / "events.jsonl.mark").unlink()
     with running(data.parent, "log", "tail", "-n", "1", "--follow", "--data", "data") as tail:
-        assert json.loads(tail.line())["id"] == "2"
-        written(data, create_item(1, Content("later")))
         assert json.loads(tail.line())["id"] == "3"
+        written(data, create_item(1, Content("later")))
+        assert json.loads(tail.line())["id"] == "4"
 
 
 # Over a database
@@ -266,6 +276,6 @@ def test_no_log_is_created_in_a_database_that_lost_one(data: Path, url: str) -> 
     )
     assert result.exit_code == 3, result.output
     assert "but there was one" in result.stderr
-    assert f"{mark.name} (2 events were acknowledged)" in result.stderr
+    assert f"{mark.name} (3 events were acknowledged)" in result.stderr
     assert tree(data) == before
     assert tables(url) == []

@@ -253,6 +253,26 @@ def test_a_lost_vault_is_restored_from_its_copy(data: Path, monday: Path, tmp_pa
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
 
+def test_the_vault_of_another_log_is_replaced_as_the_refusal_says(
+    data: Path, monday: Path, tmp_path: Path
+) -> None:
+    """The log is whole, so its advice must not be to move the log away."""
+    other = tmp_path / "other"
+    written(other, RegisterUser(profile("ann")))
+    shutil.copy(other / "vault.sqlite", data / "vault.sqlite")
+    for command in (["users", "list"], ["users", "disable", "ann"]):
+        code, error = refusal_of(data, *command)
+        assert (code, "the key of users/1 in the vault is that of another log" in error) == (
+            3,
+            True,
+        )
+        assert "move the vault away and type `eventapi log restore --vault KEYS`" in error
+    assert invoke(data, "log", "verify").exit_code == 0
+    (data / "vault.sqlite").rename(tmp_path / "moved")
+    restore(data, "--vault", str(tmp_path / "keys"))
+    assert invoke(data, "users", "disable", "ann").exit_code == 0
+
+
 def test_the_command_in_the_refusal_restores_keys_that_an_older_vault_lacks(
     data: Path, monday: Path, tmp_path: Path
 ) -> None:

@@ -157,6 +157,18 @@ def test_restore_never_replaces_a_log(data: Path, backup: Path, tmp_path: Path) 
     assert log_of(data) == before
 
 
+def test_restore_leaves_a_link_to_a_file_system_that_is_not_mounted(
+    backup: Path, tmp_path: Path
+) -> None:
+    """The log may be where the link points, so nothing may be written beside it either."""
+    data = tmp_path / "linked"
+    data.mkdir()
+    (data / "events.jsonl").symlink_to(tmp_path / "not mounted" / "events.jsonl")
+    code, error = refusal_of(data, "log", "restore", str(backup), "--vault", str(tmp_path / "keys"))
+    assert (code, "there is already a log at" in error) == (3, True), error
+    assert [path.name for path in data.iterdir()] == ["events.jsonl"]
+
+
 def test_restore_refuses_a_copy_without_all_acknowledged_events(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:

@@ -54,6 +54,18 @@ def test_an_unusable_database_url_leaks_no_password(
 
 
 @quick
+@given(PASSWORDS, st.sampled_from(["verify", "restore"]))
+@example("S3c@retPW", "verify")
+def test_a_database_url_in_the_place_of_a_path_leaks_no_password(
+    tmp_path: Path, password: str, command: str
+) -> None:
+    """These commands read files and buckets; a person may paste the URL of ``--log``."""
+    result = invoke(tmp_path, "log", command, f"postgresql://ev:{password}@127.0.0.1/db")
+    assert result.exit_code == 2, result.output
+    assert not leaked_parts(password, result.output)
+
+
+@quick
 @given(PASSWORDS, st.sampled_from(["redis", "rediss", "valkey", "unix", "nonsense"]))
 @example("QXQX/QXQX", "redis")
 def test_a_redis_url_leaks_no_password(tmp_path: Path, password: str, scheme: str) -> None:

@@ -28,6 +28,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
         ({"OTEL_SERVICE_NAME": "mine"}, False),
         (ENDPOINT, True),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://a:b@[::1]:4318"}, True),
         (ENDPOINT | {"OTEL_SDK_DISABLED": "true"}, False),
         (ENDPOINT | {"OTEL_SDK_DISABLED": "TRUE"}, False),
         (ENDPOINT | {"OTEL_SDK_DISABLED": "false"}, True),
@@ -48,6 +49,7 @@ def test_opentelemetrys_variables_turn_traces_on(environ: dict[str, str], is_on:
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "127.0.0.1:4318"},
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "grpc://127.0.0.1:4318"},
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:b@:4318"},
     ],
 )
 def test_an_unsupported_value_is_refused(more: dict[str, str]) -> None:

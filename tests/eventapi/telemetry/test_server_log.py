@@ -142,6 +142,21 @@ def test_messages_of_asyncio_are_cut_before_values(
         assert "builtins.KeyError" in text
 
 
+@pytest.mark.parametrize("headers", ["authorization: Bearer canary", "a=b;canary", "canary"])
+def test_a_malformed_opentelemetry_header_is_reported_without_its_value(
+    headers: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = pytest.importorskip("opentelemetry.util.re")
+    monkeypatch.setattr(logging.getLogger("opentelemetry.util.re"), "disabled", False)
+    library.parse_env_headers(headers, liberal=True)
+    [record] = caplog.records
+    assert "canary" in record.getMessage()
+    for as_json in (True, False):
+        line = LineFormatter(as_json).format(record)
+        assert "Header format invalid" in line
+        assert "canary" not in line
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_name_that_is_not_unicode_is_logged(
     as_json: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
