@@ -177,12 +177,18 @@ def test_a_snapshot_with_any_byte_changed_is_passed_over(
     assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
 
 
+def damage(file: Path) -> None:
+    """Change the last byte, which is a random one."""
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
 def test_a_damaged_snapshot_does_not_keep_a_new_one_from_being_taken(snapshots: Snapshots) -> None:
     """Its header may be whole, so by its header it is usable."""
     written = write(STORY)
     take(snapshots, written)
     (file,) = files(snapshots)
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    damage(file)
     replayed(written, snapshots)
     assert snapshots.usable_position() == 0
 
@@ -193,7 +199,7 @@ def test_a_damaged_snapshot_that_cannot_be_removed_is_passed_over(
     written = write(STORY)
     take(snapshots, written)
     (file,) = files(snapshots)
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    damage(file)
 
     def refuse(path: Path, *, missing_ok: bool = False) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))

@@ -169,7 +169,8 @@ def witness_cases() -> dict[str, Case]:
     files = asyncio.run(cosigned_pack(witness))
     note = Note.parse(files["checkpoint.txt"].decode())
     box = note.signatures[1].box
-    forged = Note(note.text, [note.signatures[0], Signature("witness/one", box[:-1] + b"\0")])
+    other_box = box[:-1] + bytes([box[-1] ^ 1])
+    forged = Note(note.text, [note.signatures[0], Signature("witness/one", other_box)])
     return {
         "no key of a witness": Case(files, "good"),
         "the key of the witness": Case(files, "good", witnesses=(witness.vkey,)),
