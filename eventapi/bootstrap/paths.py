@@ -33,7 +33,7 @@ def paths_beside(log: Path) -> Sequence[Path]:
 def files_of_server(settings: Settings) -> Sequence[Path]:
     """Every file that a server keeps and a command must not overwrite."""
     log = settings.log_path
-    vault = vault_path(settings)
+    databases = (vault_path(settings), followers_path(settings))
     counters = settings.data_path / "limits.table"
     secret = settings.data_path / "secret.key"
     return [
@@ -41,8 +41,8 @@ def files_of_server(settings: Settings) -> Sequence[Path]:
         *paths_beside(log),
         reserve_path(log),
         *closed_segments(log),
-        vault,
-        followers_path(settings),
+        *databases,
+        *(_beside(database, "-journal") for database in databases),
         clock_path(settings),
         counters,
         secret,

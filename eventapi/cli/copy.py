@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
     source = settings_for_log(sources[0], settings) if sources else settings
     if target.is_archive:
         raise Misuse(ARCHIVE_TARGET.fill(place=target.log_name))
-    if target.log_path.resolve() == source.log_path.resolve():
+    if os.path.realpath(target.log_path) == os.path.realpath(source.log_path):
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
         raise Misuse(VAULT_WITH_DATABASE)

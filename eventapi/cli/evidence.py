@@ -11,7 +11,7 @@ import click
 
 from eventapi.accounts.service import Operator
 from eventapi.bootstrap.storage import checkpoints_of
-from eventapi.cli.export import check_output, open_output
+from eventapi.cli.export import check_output, is_stdout, open_output
 from eventapi.cli.failures import Misuse, NegativeResult
 from eventapi.cli.opening import (
     opened_log,
@@ -66,7 +66,7 @@ def evidence(  # noqa: PLR0917 - click passes them by name
     check_order("since", since, "until", until)
     settings = loaded().settings
     check_output(out, settings)
-    if out.is_file():
+    if out.is_file() and not is_stdout(out):
         raise Misuse(f"{out} exists already")
     selection = Selection(subject, user, since, until, opened)
     with open_output(out) as file:

@@ -50,7 +50,12 @@ def export_log(form: Format, output: Path) -> None:
 
 
 def check_output(output: Path, settings: Settings) -> None:
-    """Raise `Misuse` if the output would replace a file of the server."""
+    """Raise `Misuse` if the output would replace a file of the server.
+
+    Raises `OSError` for a loop of links.
+    """
+    with suppress(FileNotFoundError):
+        output.stat()  # `resolve` raises `RuntimeError` for a loop before Python 3.13.
     if output.resolve() in {path.resolve() for path in files_of_server(settings)}:
         raise Misuse(f"{output} is a file of the server")
 
@@ -62,7 +67,7 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
     Standard output, also as `/dev/stdout`, a pipe or a device is written directly. A link stays: the
     file that it leads to is replaced.
     """
-    if str(output) == "-" or _is_stdout(output):
+    if str(output) == "-" or is_stdout(output):
         yield sys.stdout.buffer
         return
     if output.exists() and not output.is_file():
@@ -83,7 +88,8 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _is_stdout(output: Path) -> bool:
+def is_stdout(output: Path) -> bool:
+    """Whether a path, such as `/dev/stdout`, leads to what standard output is."""
     with suppress(OSError):  # There is no such file, or stdout is none.
         return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
     return False

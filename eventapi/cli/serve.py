@@ -290,6 +290,9 @@ class _Server(StartingServer):
         if not self.started:
             self._listening.release()
             exit_now(sig, frame)
+        # Clients are refused, instead of waiting for a process that ends.
+        self.restart_requested = False
+        self._socket_copy.close()
         super().handle_exit(sig, frame)
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:

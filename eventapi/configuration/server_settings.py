@@ -16,6 +16,7 @@ from eventapi.configuration.types import (
     Port,
     Text,
     Workers,
+    data_fault,
     database_file_name,
     log_fault,
     segment_bytes_fault,
@@ -60,6 +61,7 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
             "Data directory, with the log, the keys and all files beside them. "
             "`--data` overrides it.",
             values="a path",
+            check=data_fault,
             example="/var/lib/eventapi",
         ),
     ] = "./data"

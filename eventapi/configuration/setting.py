@@ -25,8 +25,8 @@ def _is_long(text: str) -> bool:
 
 
 def _repeats_long_part(reason: str, text: str) -> bool:
-    """Whether a reason repeats a longer part of a list, as it is or escaped."""
-    parts = [part.strip() for part in text.split(",") if _is_long(part.strip())]
+    """Whether a reason repeats a longer value or part of a list, as it is or escaped."""
+    parts = [part.strip() for part in (text, *text.split(",")) if _is_long(part.strip())]
     return any(part in reason or repr(part)[1:-1] in reason for part in parts)
 
 

@@ -146,6 +146,11 @@ def log_fault(log: str) -> str:
     return (fault(log) or "") if "://" in log else ""
 
 
+def data_fault(path: str) -> str:
+    """Refuse a URL, which may have a password, as the name of a directory."""
+    return "must be a directory; EVENTAPI_LOG may be a database" if "://" in path else ""
+
+
 def mail_fault(url: str) -> str:
     """Refuse a URL that is not one of a mail server; anything else is a directory."""
     if not _MAIL_SCHEME.match(url) and "://" not in url:

@@ -25,7 +25,6 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,7 +78,7 @@ class FileFollowers:
         """``path`` is that of ``followers.sqlite``, which is created when it is needed."""
         self._path = path
         self._leases: set[_FileLease] = set()
-        self._lock = threading.RLock()
+        self._lock = asyncio.Lock()
         self._db: sqlite3.Connection | None = None
         self._identity: FileIdentity
 
@@ -105,27 +104,32 @@ class FileFollowers:
     async def close(self) -> None:
         for lease in [*self._leases]:
             await lease.release()
-        if self._db is not None:
-            await run_in_thread(self._disconnect)
+        async with self._lock:
+            if self._db is not None:
+                await run_in_thread(self._disconnect)
 
     def forget(self, lease: _FileLease) -> None:
         """Forget a lease that was released."""
         self._leases.discard(lease)
 
     async def call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run work in a transaction, in a thread, even if the caller is cancelled."""
+        """Run work in a transaction, in a thread.
+
+        It is done even if the caller is cancelled, unless other work is still before it.
+        """
 
         def run() -> _T:
-            with self._lock:
-                try:
-                    with self._connection() as db:
-                        return work(db)
-                except sqlite3.Error:
-                    self._disconnect()  # The file may be repaired meanwhile.
-                    raise
+            try:
+                with self._connection() as db:
+                    return work(db)
+            except sqlite3.Error:
+                self._disconnect()  # The file may be repaired meanwhile.
+                raise
 
+        # They wait here, because in a thread each would take one that requests need.
         with self._translate_errors():
-            return await run_in_thread(run)
+            async with self._lock:
+                return await run_in_thread(run)
 
     def _connection(self) -> sqlite3.Connection:
         """The open connection; a new one if the file is new, or was removed or replaced."""
@@ -146,10 +150,9 @@ class FileFollowers:
         return self._db
 
     def _disconnect(self) -> None:
-        with self._lock:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

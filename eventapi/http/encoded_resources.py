@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,10 @@ _BYTES_PER_ENTRY: Final = 200
 
 BYTES_PER_TURN: Final = 65_536
 """Bytes that are encoded before other requests run: a few milliseconds if they have times."""
+
+
+LONG_BYTES: Final = 1_048_576
+"""A longer list is made while no other long one is, so that not many are in memory unsent."""
 
 
 class EncodedResources:
@@ -49,26 +54,21 @@ class EncodedResources:
         return found
 
     async def in_turns(self, texts: Iterable[msgspec.Raw]) -> list[msgspec.Raw]:
-        """Texts that are made one after another; other requests run in between.
-
-        One long list is made at a time, so that not many are in memory before they are sent.
-        """
+        """Texts that are made one after another; other requests run in between."""
         found: list[msgspec.Raw] = []
-        size, rest = 0, iter(texts)
-        for text in rest:
-            found.append(text)
-            size += len(memoryview(text))
-            if size > BYTES_PER_TURN:
-                break
-        else:
-            return found
-        async with self._long_list:
-            for text in rest:
-                if size > BYTES_PER_TURN:
-                    size = 0
-                    await asyncio.sleep(0)
+        size = total = 0
+        async with AsyncExitStack() as stack:
+            for text in texts:
                 found.append(text)
                 size += len(memoryview(text))
+                if size <= BYTES_PER_TURN:
+                    continue
+                becomes_long = total <= LONG_BYTES < total + size
+                total, size = total + size, 0
+                if becomes_long:
+                    await stack.enter_async_context(self._long_list)
+                else:
+                    await asyncio.sleep(0)
         return found
 
     def _encode(

@@ -145,8 +145,8 @@ PROBLEMS = {
             "validation-failed",
             422,
             "Validation failed",
-            "The request is well-formed, but a value is invalid; `errors` lists the faults, at most the "
-            f"first {MAX_FAULTS:,}.",
+            "The request is well-formed, but a value is invalid; `errors` lists the first "
+            f"{MAX_FAULTS:,} faults, and says if there are more.",
         ),
         ProblemType(
             "idempotency-key-reused",

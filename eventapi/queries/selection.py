@@ -188,9 +188,10 @@ class Selection(msgspec.Struct, frozen=True):
         return self.sorts[0].column == "id"
 
     @property
-    def reads_lists(self) -> bool:
-        """Whether a filter searches in lists."""
-        return any(get_origin(self.columns[one.column].type) is list for one in self.filters)
+    def list_columns(self) -> Sequence[str]:
+        """The columns with lists in which a filter searches."""
+        names = dict.fromkeys(one.column for one in self.filters)
+        return [name for name in names if get_origin(self.columns[name].type) is list]
 
     @property
     def descending(self) -> bool:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
+from urllib.parse import urlsplit
 
 from events.errors import ConfigurationError
 
 _ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
-_HTTP_URL: Final = re.compile(r"https?://(?:[^/?#]*@)?+[^/?#:]", re.IGNORECASE)
 
 PACKAGES: Final = {
     "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),
@@ -39,10 +38,25 @@ def require_tracing(environ: Mapping[str, str]) -> bool:
     protocol = next((environ[name] for name in _PROTOCOL_VARIABLES if environ.get(name)), _PROTOCOL)
     if protocol != _PROTOCOL:
         raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_PROTOCOL}, not {protocol}")
-    if not _HTTP_URL.match(environ[endpoint].strip()):
+    if not _is_http_url(environ[endpoint].strip()):
         raise ConfigurationError(f"{endpoint}: must begin with http:// or https:// and a host")
     _require("opentelemetry.exporter.otlp.proto.http", "otel", endpoint)
     return True
+
+
+def _is_http_url(text: str) -> bool:
+    """Whether it is an HTTP URL with a host.
+
+    The exporter would log one that it cannot parse, with its password.
+    """
+    try:
+        parts = urlsplit(text)
+        is_port = parts.port != 0  # Raises `ValueError`, also if a password has a `/` or `#`.
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"http", "https"} and bool(parts.hostname) and is_port and " " not in text
+    )
 
 
 def require_sentry(dsn: str | None) -> bool:

@@ -205,6 +205,7 @@ def import_every_module(python: Python, folder: Path) -> None:
         ".".join(path.relative_to(folder).with_suffix("").parts)
         for path in (folder / "client").rglob("*.py")
     ]
+    assert modules, folder
     code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
     run([python.bin / "python", "-c", code], folder)
 

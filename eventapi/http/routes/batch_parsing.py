@@ -43,7 +43,7 @@ from events.record import entity_number
 
 _REFERENCE: Final = re.compile(r"\$(0|[1-9][0-9]?)", re.ASCII)
 BYTES_PER_TURN: Final = 65_536
-"""Bytes of bodies that are parsed before other requests run: about a millisecond."""
+"""Bytes of bodies that are parsed before other requests run: some milliseconds."""
 
 _NO_NUMBER: Final = 0
 _ANY_NUMBER: Final = 1
@@ -138,10 +138,11 @@ async def parse_requests(
     faults: list[Fault] = []
     size = 0
     for index, request in enumerate(requests):
-        size += 0 if request.body is UNSET else len(memoryview(request.body))
-        if size > BYTES_PER_TURN:
+        added = 0 if request.body is UNSET else len(memoryview(request.body))
+        if size + added > BYTES_PER_TURN:
             size = 0
             await asyncio.sleep(0)
+        size += added
         try:
             parts.append(_parsed(index, request, parts, writes, prefixes))
         except Invalid as error:

@@ -201,11 +201,13 @@ async def _filtered_slices(
 
 async def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> Raw:
     """The JSON array of some resources; other requests run while many are encoded."""
-    name, shape, fields = owner_names(request), listing.shape, listing.fields
-    encoded = request.caches.encoded
+    shape, fields, encoded = listing.shape, listing.fields, request.caches.encoded
+    # Looked up before others run, which may erase an owner.
+    name_of = owner_names(request)
+    names = {owner: name_of(owner) for owner in {one.owner for one in page}}
     if fields is None:
-        return Raw(encode(await encoded.of(shape, page, name)))
-    rows = (Raw(encode(shape.members_of(one, name(one.owner), fields))) for one in page)
+        return Raw(encode(await encoded.of(shape, page, names.__getitem__)))
+    rows = (Raw(encode(shape.members_of(one, names[one.owner], fields))) for one in page)
     return Raw(encode(await encoded.in_turns(rows)))
 
 

@@ -9,13 +9,11 @@ from typing import Final
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes.listing_parsing import Listing
 from eventapi.http.routes.search import matching
+from eventapi.queries.selection import OwnerName, Selection
 from events.vocabulary.resources import Entity
 
-_PER_TURN: Final = 1_000
-"""Resources that are filtered before other requests run."""
-
-_PER_TURN_WITH_LISTS: Final = 50
-"""The same for a filter of lists, each of which may have 20,000 values."""
+_VALUES_PER_TURN: Final = 50_000
+"""Values of lists that are searched before other requests run; one list may have 20,000."""
 
 
 async def selected(
@@ -23,16 +21,31 @@ async def selected(
 ) -> list[Entity]:
     """The resources that pass the filters and the search."""
     if listing.selection.filters:
-        passes, found = listing.selection.matches(owner_names(request)), list[Entity]()
-        size = _PER_TURN_WITH_LISTS if listing.selection.reads_lists else _PER_TURN
-        for start in range(0, len(entities), size):
-            found += filter(passes, entities[start : start + size])
-            await asyncio.sleep(0)
-        entities = found
+        entities = await _filtered(listing.selection, entities, owner_names(request))
     if listing.q is None:
         return list(entities)
     texts, names = request.caches.casefolded_texts, listing.shape.text_fields
     return await matching(entities, names, listing.q, len(entities), texts)
+
+
+async def _filtered(
+    selection: Selection, entities: Sequence[Entity], owner_name: OwnerName
+) -> Sequence[Entity]:
+    """The resources that pass the filters."""
+    passes, lists = selection.matches(owner_name), selection.list_columns
+    found: list[Entity] = []
+    if not lists:
+        found += filter(passes, entities)
+    size = 0
+    for entity in entities if lists else ():
+        if passes(entity):
+            found.append(entity)
+        size += sum(len(getattr(entity, name) or ()) for name in lists)
+        if size > _VALUES_PER_TURN:
+            size = 0
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return found
 
 
 def owner_names(request: ApiRequest) -> Callable[[int], str]:

@@ -201,3 +201,25 @@ def test_an_export_to_standard_output_replaces_no_link(
     assert (ended.code, ended.err) == (0, "")
     assert (tmp_path / "appended").read_bytes() == log_of(data)
     assert str(link.readlink()) == "/proc/self/fd/1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("log", "export", "--output", "loop"),
+        ("log", "evidence", "--subject", "users/1", "loop"),
+        ("users", "export", "ann", "loop"),
+        ("log", "copy", "loop"),
+    ],
+    ids=lambda one: " ".join(one[:2]),
+)
+def test_a_loop_of_links_is_no_output(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+
+    code, message = refusal_of(data, *arguments)
+
+    assert code == 3
+    assert "symbolic link" in message

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from eventapi.http.encoded_resources import BYTES_PER_TURN, EncodedResources
+from eventapi.http.encoded_resources import BYTES_PER_TURN, LONG_BYTES, EncodedResources
 from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import V1, V2
 from eventapi.testing.items import ITEM
@@ -69,13 +69,17 @@ def test_control_a_list_of_short_resources_takes_one_turn() -> None:
     assert turns_during(encode(EncodedResources(), entities)) == 0
 
 
-async def test_one_long_list_is_made_at_a_time() -> None:
+COUNT = 5
+
+
+async def progress_of_two_lists(size: int) -> set[tuple[int, ...]]:
+    """How many texts of each of two lists have been made, at any moment."""
     encoded, made = EncodedResources(), [0, 0]
 
     def texts(which: int) -> Iterator[msgspec.Raw]:
-        for _ in range(5):
+        for _ in range(COUNT):
             made[which] += 1
-            yield msgspec.Raw(b"0" * (BYTES_PER_TURN + 1))
+            yield msgspec.Raw(b"0" * (size + 1))
 
     lists = [asyncio.create_task(encoded.in_turns(texts(which))) for which in (0, 1)]
     partial = set()
@@ -83,5 +87,14 @@ async def test_one_long_list_is_made_at_a_time() -> None:
         await asyncio.sleep(0)
         partial.add(tuple(made))
 
-    assert [len(one.result()) for one in lists] == [5, 5]
-    assert all(first == 5 or second <= 1 for first, second in partial)
+    assert [len(one.result()) for one in lists] == [COUNT, COUNT]
+    return partial
+
+
+async def test_one_long_list_is_made_at_a_time() -> None:
+    for first, second in await progress_of_two_lists(LONG_BYTES):
+        assert first == COUNT or second <= 1
+
+
+async def test_a_list_that_is_not_long_waits_for_no_other() -> None:
+    assert (2, 2) in await progress_of_two_lists(BYTES_PER_TURN)

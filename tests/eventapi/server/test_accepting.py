@@ -71,17 +71,33 @@ def test_control_from_one_copy_of_a_socket_one_client_is_accepted(
     assert uvloop.run(turns_until_all_are_accepted()) >= CLIENTS // 2
 
 
+class Silent(asyncio.Protocol):
+    """Accepts, and answers nothing."""
+
+    def __init__(self, **_: object) -> None: ...
+
+
+async def connects_after_the_end(copies: int = 0) -> bool:
+    """Whether a client can connect after a server has stopped, with open copies of its socket."""
+    server = server_of(Silent)
+    with socket.create_server(HOST) as listening:
+        address: tuple[str, int] = listening.getsockname()
+        kept = [listening.dup() for _ in range(copies)]
+        await server.startup([listening])
+        await server.shutdown([listening])
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return False
+    finally:
+        for one in kept:
+            one.close()
+    return True
+
+
 def test_no_copy_listens_after_the_end() -> None:
-    server = server_of(asyncio.Protocol)
+    assert not uvloop.run(connects_after_the_end())
 
-    async def serve_and_stop() -> tuple[str, int]:
-        with socket.create_server(HOST) as listening:
-            address: tuple[str, int] = listening.getsockname()
-            await server.startup([listening])
-            await server.shutdown([listening])
-            return address
 
-    address = uvloop.run(serve_and_stop())
-
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address)
+def test_control_an_open_copy_listens_after_the_end() -> None:
+    assert uvloop.run(connects_after_the_end(copies=1))

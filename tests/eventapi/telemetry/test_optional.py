@@ -50,6 +50,10 @@ def test_opentelemetrys_variables_turn_traces_on(environ: dict[str, str], is_on:
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "grpc://127.0.0.1:4318"},
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://"},
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:b@:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:b@127.0.0.1:99999"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:b/c@127.0.0.1:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:b#c@127.0.0.1:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:b c@127.0.0.1:4318"},
     ],
 )
 def test_an_unsupported_value_is_refused(more: dict[str, str]) -> None:
