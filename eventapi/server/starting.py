@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class StartingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # The loop accepts from each copy of a socket, and closes it at the end.
         if sockets is not None:
-            copies = (one.dup() for one in sockets for _ in range(ACCEPTED_AT_ONCE - 1))
+            copies = (_copy(one) for one in sockets for _ in range(ACCEPTED_AT_ONCE - 1))
             sockets = [*sockets, *copies]
         with _capture_first_error() as first:
             try:
@@ -74,6 +75,15 @@ class StartingServer(uvicorn.Server):
         if not self.started and sig == signal.SIGTERM:
             exit_now(sig, frame)
         super().handle_exit(sig, frame)
+
+
+def _copy(one: socket.socket) -> socket.socket:
+    """Another descriptor of a socket, which is closed on its own.
+
+    `socket.dup` makes the socket a blocking one for a moment, in all processes that have it: a worker
+    that tries to accept at that moment would wait in the kernel, and answer nothing any more.
+    """
+    return socket.socket(one.family, one.type, one.proto, os.dup(one.fileno()))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -101,3 +102,42 @@ def test_no_copy_listens_after_the_end() -> None:
 
 def test_control_an_open_copy_listens_after_the_end() -> None:
     assert uvloop.run(connects_after_the_end(copies=1))
+
+
+def blocking_modes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The modes that sockets get while a worker starts with one that does not block."""
+    modes: list[bool] = []
+    set_mode, set_timeout = socket.socket.setblocking, socket.socket.settimeout
+
+    def setblocking(one: socket.socket, mode: bool) -> None:
+        modes.append(mode)
+        set_mode(one, mode)
+
+    def settimeout(one: socket.socket, seconds: float | None) -> None:
+        modes.append(seconds != 0)
+        set_timeout(one, seconds)
+
+    async def serve(listening: socket.socket) -> None:
+        server = server_of(Silent)
+        await server.startup([listening])
+        await server.shutdown([listening])
+
+    with socket.create_server(HOST) as bound:
+        bound.setblocking(False)
+        # A worker receives a descriptor, and does not know its mode.
+        received = socket.socket(fileno=os.dup(bound.fileno()))
+        monkeypatch.setattr(socket.socket, "setblocking", setblocking)
+        monkeypatch.setattr(socket.socket, "settimeout", settimeout)
+        uvloop.run(serve(received))
+    return modes
+
+
+def test_a_start_never_makes_a_socket_blocking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode is that of all workers: one that accepts at that moment would wait for ever."""
+    assert True not in blocking_modes(monkeypatch)
+
+
+def test_control_a_copy_by_dup_makes_it_blocking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "_copy", socket.socket.dup)
+
+    assert True in blocking_modes(monkeypatch)
