@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import Final
 
 import click
@@ -158,8 +159,9 @@ async def _test(settings: Settings, number: int) -> int:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         state = await state_at(settings, log, vault)
     webhook = existing_webhook(state, number)
-    deliveries = deliveries_of(settings, HttpClient(), stored_secret_keys(settings))
-    return await deliveries.test(webhook, state.last.source)
+    with closing(HttpClient()) as client:
+        deliveries = deliveries_of(settings, client, stored_secret_keys(settings))
+        return await deliveries.test(webhook, state.last.source)
 
 
 def _secrets() -> WebhookSecrets:

@@ -35,13 +35,15 @@ Convert = Callable[..., Any]
 _PIECES: Final = 16
 """Into so many pieces a list with faults is divided to find them."""
 
-
 MAX_FAULTS: Final = 1_000
 """Faults of one input that are reported.
 
 Each takes up to a quarter of a millisecond to find, during which no other request runs, and a body
 has room for hundreds of thousands.
 """
+
+MAX_FAULT_CHARACTERS: Final = 262_144
+"""Characters of all faults together: the name of a member is in the pointer of each one below it."""
 
 
 def faults_of(
@@ -53,10 +55,6 @@ def faults_of(
     """
     convert = value_of_text if is_text else msgspec.convert
     return first_faults(_faults(value, kind, convert, is_text))
-
-
-MAX_FAULT_CHARACTERS: Final = 262_144
-"""Characters of all faults together: the name of a member is in the pointer of each one below it."""
 
 
 def first_faults(faults: Iterable[Fault]) -> list[Fault]:

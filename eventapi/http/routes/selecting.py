@@ -22,6 +22,7 @@ async def selected(
     """The resources that pass the filters and the search."""
     if listing.selection.filters:
         entities = await _filtered(listing.selection, entities, owner_names(request))
+        await asyncio.sleep(0)
     if listing.q is None:
         return list(entities)
     texts, names = request.caches.casefolded_texts, listing.shape.text_fields
@@ -33,18 +34,16 @@ async def _filtered(
 ) -> Sequence[Entity]:
     """The resources that pass the filters."""
     passes, lists = selection.matches(owner_name), selection.list_columns
-    found: list[Entity] = []
     if not lists:
-        found += filter(passes, entities)
-    size = 0
-    for entity in entities if lists else ():
+        return [*filter(passes, entities)]
+    found, size = list[Entity](), 0
+    for entity in entities:
         if passes(entity):
             found.append(entity)
         size += sum(len(getattr(entity, name) or ()) for name in lists)
         if size > _VALUES_PER_TURN:
             size = 0
             await asyncio.sleep(0)
-    await asyncio.sleep(0)
     return found
 
 

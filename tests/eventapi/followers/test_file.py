@@ -44,6 +44,15 @@ async def acquired(store: FileFollowers, name: str = "mail") -> Lease:
     return lease
 
 
+@asynccontextmanager
+async def stored(path: Path) -> AsyncIterator[tuple[FileFollowers, Lease]]:
+    """A store and the lease of a follower that has stored `FIRST`."""
+    async with opened(path) as store:
+        mail = await acquired(store)
+        await mail.store(FIRST)
+        yield store, mail
+
+
 def open_files(path: Path) -> int:
     """How often this process has a file of that name open."""
     return sum(
@@ -96,9 +105,7 @@ async def test_a_file_that_is_replaced_is_read(path: Path, tmp_path: Path) -> No
     async with opened(copy / "followers.sqlite") as other:
         lease = await acquired(other)
         await lease.store(SECOND)
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, mail):
         (copy / "followers.sqlite").rename(path)
         assert await store.read("mail") == await mail.read() == SECOND
         await mail.store(FIRST)
@@ -107,9 +114,7 @@ async def test_a_file_that_is_replaced_is_read(path: Path, tmp_path: Path) -> No
 
 
 async def test_a_file_that_is_removed_during_a_transaction_is_unavailable_once(path: Path) -> None:
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, mail):
 
         def remove_and_write(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
@@ -123,9 +128,7 @@ async def test_a_file_that_is_removed_during_a_transaction_is_unavailable_once(p
 
 
 async def test_a_file_that_is_damaged_while_it_is_open_can_be_removed(path: Path) -> None:
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, mail):
         path.write_bytes(b"no database" * 1_000)
         for _ in range(2):
             with pytest.raises(FollowersUnavailable, match=r"followers\.sqlite"):
@@ -136,9 +139,7 @@ async def test_a_file_that_is_damaged_while_it_is_open_can_be_removed(path: Path
 
 
 async def test_a_file_that_is_repaired_in_place_is_used(path: Path) -> None:
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, mail):
         content = path.read_bytes()
         path.write_bytes(b"no database" * 1_000)
         with pytest.raises(FollowersUnavailable):
@@ -149,9 +150,7 @@ async def test_a_file_that_is_repaired_in_place_is_used(path: Path) -> None:
 
 
 async def test_a_file_that_is_emptied_gets_its_tables_again(path: Path) -> None:
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, mail):
         path.write_bytes(b"")
         with pytest.raises(FollowersUnavailable, match="no such table"):
             await mail.store(SECOND)
@@ -160,9 +159,7 @@ async def test_a_file_that_is_emptied_gets_its_tables_again(path: Path) -> None:
 
 
 async def test_a_failed_transaction_changes_nothing(path: Path) -> None:
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, _):
 
         def write_and_fail(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM followers").close()
@@ -234,9 +231,7 @@ async def test_several_processes_store_at_the_same_time(path: Path) -> None:
 
 
 async def test_a_transaction_of_a_killed_process_is_undone(path: Path) -> None:
-    async with opened(path) as store:
-        mail = await acquired(store)
-        await mail.store(FIRST)
+    async with stored(path) as (store, _):
         process = start(path, "webhook-1", "kill")
         assert process.wait() == -9
         journal = path.with_name("followers.sqlite-journal").read_bytes()
