@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from argon2 import PasswordHasher
@@ -28,6 +29,13 @@ def url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database, for each supported server."""
     found: str = request.getfixturevalue(request.param).new_database()
     return found
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a short path: that of a Unix socket has at most 107 bytes."""
+    with TemporaryDirectory(prefix="uds-") as path:
+        yield Path(path)
 
 
 @pytest.fixture

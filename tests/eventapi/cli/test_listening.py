@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -70,17 +68,10 @@ def test_the_page_url_can_be_opened_in_a_browser(host: str, page: str) -> None:
 # A Unix socket
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short path: that of a Unix socket has at most 107 bytes."""
-    with TemporaryDirectory(prefix="uds-") as path:
-        yield Path(path)
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_server_serves_on_a_unix_socket_and_removes_it(folder: Path, workers: str) -> None:
-    path = folder / "eventapi.sock"
-    with running(folder, "serve", "--uds", "eventapi.sock", "--workers", workers) as server:
+def test_the_server_serves_on_a_unix_socket_and_removes_it(short_path: Path, workers: str) -> None:
+    path = short_path / "eventapi.sock"
+    with running(short_path, "serve", "--uds", "eventapi.sock", "--workers", workers) as server:
         serves, stop = first_lines(server)
         assert serves.startswith(f"eventapi serves unix:{path}, its data is in ")
         assert stop.startswith("Press")
@@ -91,8 +82,8 @@ def test_the_server_serves_on_a_unix_socket_and_removes_it(folder: Path, workers
     assert not path.exists()
 
 
-def test_the_socket_of_a_dead_server_is_replaced(folder: Path) -> None:
-    path = folder / "socket"
+def test_the_socket_of_a_dead_server_is_replaced(short_path: Path) -> None:
+    path = short_path / "socket"
     bind_path(path).socket.close()
     assert path.is_socket()
     again = bind_path(path)
@@ -102,8 +93,8 @@ def test_the_socket_of_a_dead_server_is_replaced(folder: Path) -> None:
     again.socket.close()
 
 
-def test_the_socket_of_a_running_server_is_not_replaced(folder: Path) -> None:
-    path = folder / "socket"
+def test_the_socket_of_a_running_server_is_not_replaced(short_path: Path) -> None:
+    path = short_path / "socket"
     living = bind_path(path)
     living.socket.listen()
     with pytest.raises(Failure, match="another server listens on it"):
@@ -113,8 +104,8 @@ def test_the_socket_of_a_running_server_is_not_replaced(folder: Path) -> None:
     living.socket.close()
 
 
-def test_a_socket_that_another_server_took_over_is_not_removed(folder: Path) -> None:
-    path = folder / "socket"
+def test_a_socket_that_another_server_took_over_is_not_removed(short_path: Path) -> None:
+    path = short_path / "socket"
     first = bind_path(path)
     second = bind_path(path)  # The first does not listen yet.
     first.release()
@@ -125,27 +116,27 @@ def test_a_socket_that_another_server_took_over_is_not_removed(folder: Path) -> 
     second.socket.close()
 
 
-def test_a_file_that_is_not_a_socket_is_not_removed(folder: Path) -> None:
-    path = folder / "events.jsonl"
+def test_a_file_that_is_not_a_socket_is_not_removed(short_path: Path) -> None:
+    path = short_path / "events.jsonl"
     path.write_text("precious")
-    ended = run(folder, "serve", "--uds", str(path))
+    ended = run(short_path, "serve", "--uds", str(path))
     assert ended.code == 3
     assert ended.err.startswith(f"eventapi: cannot listen on unix:{path}: there is a file ")
     assert "Traceback" not in ended.err
     assert path.read_text() == "precious"
-    assert [file.name for file in folder.iterdir()] == ["events.jsonl"]
+    assert [file.name for file in short_path.iterdir()] == ["events.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "nowhere/socket"])
-def test_a_socket_path_that_cannot_be_bound_is_reported(folder: Path, name: str) -> None:
-    result = invoke(folder, "serve", "--uds", str(folder / name))
+def test_a_socket_path_that_cannot_be_bound_is_reported(short_path: Path, name: str) -> None:
+    result = invoke(short_path, "serve", "--uds", str(short_path / name))
     assert result.exit_code == 3
     assert result.stderr.startswith("eventapi: cannot listen on unix:/")
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("more", [["--port", "1"], ["--host", "::"]])
-def test_uds_excludes_host_and_port(folder: Path, more: list[str]) -> None:
-    result = invoke(folder, "serve", "--uds", str(folder / "socket"), *more)
+def test_uds_excludes_host_and_port(short_path: Path, more: list[str]) -> None:
+    result = invoke(short_path, "serve", "--uds", str(short_path / "socket"), *more)
     assert result.exit_code == 2
     assert message_in(result.stderr) == "--uds excludes --host and --port"

@@ -105,11 +105,11 @@ def test_an_output_that_does_not_fit_could_not_run(data: Path, arguments: Sequen
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_serves_although_its_output_is_full(tmp_path: Path, workers: str) -> None:
-    uds = tmp_path / "server.sock"
+def test_a_server_serves_although_its_output_is_full(short_path: Path, workers: str) -> None:
+    uds = short_path / "server.sock"
     command = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *PROGRAM]
     arguments = ("serve", "--uds", str(uds), "--workers", workers)
-    with running(tmp_path, *arguments, command=command) as server:
+    with running(short_path, *arguments, command=command) as server:
         wait_until(lambda: listens(uds))
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(uds)), timeout=60) as client:
             assert client.get("http://server/health/live").is_success
