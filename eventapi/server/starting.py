@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
 
 import uvicorn
 
+from eventapi.server.bursts import BurstAcceptor
 from eventapi.server.signals import exit_now
 from events.errors import known_error
 from events.io.garbage import pause_gc
-
-ACCEPTED_AT_ONCE: Final = 8
-"""How many connections of one socket are accepted in each turn of the event loop.
-
-uvloop accepts one. While 128 clients are busy, a turn takes 20 ms, so a burst of new clients would wait
-for seconds. Many more would let one of several idle workers accept a whole burst.
-"""
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
@@ -45,27 +38,37 @@ class FirstErrorFilter(logging.Filter):
 class StartingServer(uvicorn.Server):
     """A server that stops at once while it starts, and reports why a start failed."""
 
+    _bursts: Sequence[BurstAcceptor] = ()
+
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end; `start_gc` enables garbage collection after the start."""
         with pause_gc():
             await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # The loop accepts from each copy of a socket, and closes it at the end.
-        if sockets is not None:
-            copies = (_copy(one) for one in sockets for _ in range(ACCEPTED_AT_ONCE - 1))
-            sockets = [*sockets, *copies]
         with _capture_first_error() as first:
             try:
                 await super().startup(sockets)
             except SystemExit:
                 self.on_start_failure(first.reason or "the server could not start")
                 raise
+        self._bursts = [
+            BurstAcceptor(one, self._protocol, self.config.ssl) for one in sockets or []
+        ]
+
+    def _protocol(self) -> asyncio.Protocol:
+        """A protocol for a connection, as uvicorn makes it."""
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     def on_start_failure(self, reason: str) -> None:
         """Called with the reason of a failed start."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for one in self._bursts:
+            one.close()
         await super().shutdown(sockets)
         if self.force_exit:
             # A second Ctrl-C skips the wait for connections; the application must still close its files.
@@ -75,15 +78,6 @@ class StartingServer(uvicorn.Server):
         if not self.started and sig == signal.SIGTERM:
             exit_now(sig, frame)
         super().handle_exit(sig, frame)
-
-
-def _copy(one: socket.socket) -> socket.socket:
-    """Another descriptor of a socket, which is closed on its own.
-
-    `socket.dup` makes the socket a blocking one for a moment, in all processes that have it: a worker
-    that tries to accept at that moment would wait in the kernel, and answer nothing any more.
-    """
-    return socket.socket(one.family, one.type, one.proto, os.dup(one.fileno()))
 
 
 @contextmanager

@@ -31,7 +31,15 @@ class TlsLoop(uvloop.Loop):
     async def create_server(  # type: ignore[override]  # passes its arguments on
         self, *arguments: Any, **named: Any
     ) -> asyncio.AbstractServer:
-        if named.get("ssl") is not None:
-            named.setdefault("ssl_handshake_timeout", HANDSHAKE_SECONDS)
-            named.setdefault("ssl_shutdown_timeout", SHUTDOWN_SECONDS)
-        return await super().create_server(*arguments, **named)
+        return await super().create_server(*arguments, **_with_limits(named))
+
+    async def connect_accepted_socket(self, *arguments: Any, **named: Any) -> tuple[Any, Any]:
+        return await super().connect_accepted_socket(*arguments, **_with_limits(named))
+
+
+def _with_limits(named: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a loop's method, with the time-outs if there are others of TLS."""
+    if named.get("ssl") is None:
+        return named
+    limits = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
+    return limits | named
