@@ -198,6 +198,9 @@ class Supervisor(Multiprocess):
                 self.handle_signals()
                 self.keep_subprocess_alive()
         finally:
+            # Clients are refused, instead of waiting for processes that end.
+            for one in self.sockets:
+                one.close()
             self.terminate_all()
             self.join_all()
 

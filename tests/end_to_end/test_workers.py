@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -24,6 +26,7 @@ from tests.end_to_end.server import (
     uvicorn_of,
     wait_for_end,
 )
+from tests.end_to_end.waiting import wait_until
 from tests.end_to_end.workers import Trial, run_trial
 from tests.end_to_end.workload import Load, Workload
 
@@ -146,6 +149,32 @@ def test_requests_in_flight_at_sigterm_are_answered(data: Path, command: Command
         answers = asyncio.run(_stop_in_flight(server, server.terminate))
         assert server.wait(STOP_SECONDS) == 0
     _assert_written(server, answers)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_that_stops_refuses_new_clients_while_it_answers_others(
+    data: Path, workers: int
+) -> None:
+    """They would wait for its end, and then be reset."""
+    body = b'{"username": "ben", "email": "ben@example.org", "password": "correct horse"}'
+    with Server(data, workers, by_serve) as server:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=STOP_SECONDS)
+        with hold_log_lock(server.log):
+            client.request("POST", "/auth/register", body, {"Content-Type": "application/json"})
+            wait_until(lambda: server.health()["queued"] == 1)
+            server.terminate()
+            wait_until(lambda: refuses_clients(server))
+        assert client.getresponse().status == 200
+        assert server.wait() == 0
+
+
+def refuses_clients(server: Server) -> bool:
+    """Whether nothing listens on the port of a server."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), STOP_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_workers_exit_when_their_supervisor_is_killed(data: Path, command: Command) -> None:
