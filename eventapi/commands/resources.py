@@ -25,7 +25,7 @@ from events.errors import (
 )
 from events.vocabulary.resources import Entity, ResourceEvent
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 from projections.tables.users import User
 
 

@@ -43,7 +43,7 @@ from events.errors import (
 )
 from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 B = TypeVar("B", bound=Body)
 S = TypeVar("S", bound=msgspec.Struct)
