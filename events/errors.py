@@ -38,6 +38,7 @@
     │   ├── SigningSuspended    nothing is signed until an operator decides; writes continue
     │   ├── UnknownKind         a newer version of the application changed the kind
     │   └── UnknownEvent        written by a newer version of this program
+    ├── ApplicationFailed       an exception in the application's code failed this request
     ├── ProjectionFailed        an exception in the application's code stopped this projection
     │   └── ProjectionNotReady  its code changed, and it is computed anew; try again later
     ├── VaultUnavailable        the keys cannot be read or written
@@ -47,8 +48,6 @@
     ├── MailNotRemoved          mails of an erased user are still in the outbox
     ├── ClockJumped             the clock of this machine cannot be right; reads continue
     └── ConfigurationError      a setting, or a data directory, that cannot be used
-
-Some refusals sound like HTTP, but commands raise them on every path, with and without it.
 """
 
 from __future__ import annotations
@@ -191,8 +190,7 @@ class RequestInProgress(Refusal):
 class Fault(msgspec.Struct, frozen=True):
     """One invalid value: a JSON pointer (RFC 6901) to it, and what is wrong with it.
 
-    ``kind`` is an error type in the style of pydantic, and ``where`` the part of the request that
-    the pointer refers to.
+    ``kind`` is an error type in the style of pydantic, and ``where`` the part of the request.
     """
 
     pointer: str
@@ -281,22 +279,19 @@ class LogFenced(LogError):
 class DamagedLog(LogError):
     """Bytes in the log are not what was written.
 
-    ``position`` counts records from 1, and ``offset`` is its first byte. Without an
-    offset the reason is the whole text, for example of an object in an archive.
+    ``position`` counts records from 1, and ``offset`` is its first byte, if that is known.
     """
 
     advice = error_classes.DAMAGED_LOG
 
     def __init__(self, reason: str | Message, *, position: int, offset: int | None = None) -> None:
         given = reason if isinstance(reason, Message) else self.advice.about(reason)
-        super().__init__(given.about(self._text(given.text, position, offset)))
+        text = given.text
+        if offset is not None:
+            text = f"the log is damaged at position {position:,}, byte offset {offset:,}: {text}"
+        super().__init__(given.about(text))
         self.reason = given.text
         self.position, self.offset = position, offset
-
-    def _text(self, reason: str, position: int, offset: int | None) -> str:
-        if offset is None:
-            return reason
-        return f"the log is damaged at position {position:,}, byte offset {offset:,}: {reason}"
 
 
 class DamagedCommitIndex(DamagedLog):
@@ -336,6 +331,12 @@ class UnknownKind(LogError):
     """A newer version of the application changed the kind; all other kinds are served."""
 
     advice = error_classes.UNKNOWN_KIND
+
+
+class ApplicationFailed(EventapiError):
+    """The code of a declared action, or of a query, raised an exception."""
+
+    advice = error_classes.APPLICATION_FAILED
 
 
 class ProjectionFailed(EventapiError):

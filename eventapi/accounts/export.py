@@ -22,6 +22,7 @@ from events.errors import Overloaded
 from events.sealing import Keyring
 from events.transparency.checkpoints import Proofs
 from projections.state import State
+from projections.tables.tombstones import last_event
 
 EVENTS_PER_PART: Final = 16
 """Events of one export that are in memory at once; each may take 64 KiB."""
@@ -66,7 +67,7 @@ async def positions_about(state: State, user: int) -> Sequence[int]:
             for number in numbers[start : start + _RESOURCES_PER_TURN]:
                 resource = table.find(number)
                 if resource is not None:
-                    found.extend(versions.of(resource.version, upto=upto))
+                    found.extend(versions.of(last_event(resource), upto=upto))
             await asyncio.sleep(0)
     return array("Q", sorted(found))
 

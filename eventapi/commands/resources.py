@@ -11,10 +11,12 @@ from msgspec import UNSET, structs
 from eventapi.commands.command import Decision
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.resources import access
+from eventapi.resources.declaration import application_code
 from eventapi.resources.declared import Contents, Declared
 from eventapi.resources.fields import as_declared
 from eventapi.resources.merging import merged_values
 from events.errors import (
+    ApplicationFailed,
     Fault,
     Forbidden,
     Invalid,
@@ -25,7 +27,7 @@ from events.errors import (
 )
 from events.vocabulary.resources import Entity, ResourceEvent
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 from projections.tables.users import User
 
 
@@ -184,7 +186,7 @@ class Act(ResourceCommand, frozen=True):
     """Run an action that the application declares, and write what it changed.
 
     ``arguments`` are the action's keyword parameters, ``versions`` as in `Update`. Raises
-    `ActionRefused` as the action does.
+    `ActionRefused` as the action does, and `ApplicationFailed`.
     """
 
     caller: int
@@ -201,15 +203,18 @@ class Act(ResourceCommand, frozen=True):
         self.quota.check(state, entity.owner, adds_one=False)
         arguments = msgspec.to_builtins(dict(self.arguments)) or msgspec.UNSET
         before, given = resource.value_of(entity), as_declared(dict(self.arguments))
-        after = resource.actions[self.action].call(resource.value_of(entity), **given)
-        if not isinstance(after, resource.cls):
-            raise TypeError(f"{self.action} must return a {resource.cls.__name__}")
-        values = {
-            name: value
-            for name in resource.names
-            if (value := getattr(after, name)) != getattr(before, name)
-        }
-        resource.rules.check(**values)
+        place = f"the action {self.action!r} of {resource.type.subject(entity.id)}"
+        with application_code(place):
+            after = resource.actions[self.action].call(resource.value_of(entity), **given)
+            if not isinstance(after, resource.cls):
+                kinds = f"a {type(after).__name__} and no {resource.cls.__name__}"
+                raise ApplicationFailed(f"{place} returned {kinds}")
+            values = {
+                name: value
+                for name in resource.names
+                if (value := getattr(after, name)) != getattr(before, name)
+            }
+            resource.rules.check(**values)
         sealed, clear = resource.changes_of_action(values, arguments)
         _check_unique(resource, state, entity.id, entity.owner, (sealed, clear), entity)
         event = resource.type.actions[self.action](clear=clear, personal=sealed)

@@ -16,7 +16,7 @@ from eventapi.resources import access
 from events.errors import Fault, Forbidden, Invalid, NotFound
 from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 from projections.tables.users import User
 
 

@@ -19,6 +19,7 @@ from eventapi.http.urls import is_token_endpoint, is_version_1
 from events.errors import (
     AccountDisabled,
     ActionRefused,
+    ApplicationFailed,
     ClockJumped,
     ConfigurationError,
     EmailTaken,
@@ -188,14 +189,15 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     # The client may ask for a position that is not reached, or too soon after a start, so that must
     # not alert an operator. A suspended key is reported once by `eventapi.tasks.signing_check`.
     if kind.status >= 500 and not isinstance(error, _NO_FAULT_OF_SERVER):
-        unforeseen = error if kind.slug == "internal-error" else None
+        is_internal = kind.slug == "internal-error"
+        is_foreseen = not is_internal or isinstance(error, ApplicationFailed)
         # The text of an unforeseen error may quote user input, so only its type is logged.
-        said = error if unforeseen is None else type(error).__name__
+        said = error if is_foreseen else type(error).__name__
         known = error if isinstance(error, EventapiError) else Overloaded()
-        message = known.message if unforeseen is None else UNFORESEEN
+        message = known.message if is_foreseen else UNFORESEEN
         logger.error(
             message.about(f"{kind.slug}: {said}"),
-            exc_info=unforeseen,
+            exc_info=error if is_internal else None,
             extra={"request_id": request_id, "trace_id": scope.get("trace_id")},
         )
     path = scope["path"]

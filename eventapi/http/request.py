@@ -43,7 +43,7 @@ from events.errors import (
 )
 from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 B = TypeVar("B", bound=Body)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -101,8 +101,12 @@ class ApiRequest(AuthenticatedRequest):
     def media_type(self) -> str:
         """The declared media type, or the default of the version.
 
-        Raises `ProblemError` if a charset other than UTF-8 is declared.
+        Raises `ProblemError` if a charset other than UTF-8, or a content coding, is declared.
         """
+        coding = self.header(b"content-encoding")
+        if coding is not None and coding.lower() not in {"", "identity"}:
+            detail = "the body must not be compressed; send it without Content-Encoding"
+            raise ProblemError("unsupported-media-type", detail)
         declared = parse_content_type(self.header(b"content-type"))
         return declared or self.version.default_media_type
 

@@ -18,13 +18,12 @@ from eventapi.queries.history import RECORDS_PER_READ, History
 from eventapi.queries.subscriptions import members_of, subject_of
 from events.errors import Fault, Invalid
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 _LINES_PER_TURN: Final = 100_000
 """Lines that one turn of a caller scans."""
 
 _ERASED: Final = b'"user.erased"'
-_UNSHARED: Final = b'.unshared"'
 
 _SortKey = tuple[str, int, str]
 
@@ -267,15 +266,14 @@ class _Touched:
 
     async def scan(self, history: History, start: int, end: int) -> None:
         """Find the entities of the lines after a position up to another one."""
-        position, versions = start, self._state.resources.versions
+        position = start
         async for lines in history.read(start, end):
             for line in lines:
                 position += 1
                 kind, _, _ = members_of(line)
                 if kind == _ERASED:
                     self._on_erased(subject_of(line), position)
-                elif not (kind.endswith(_UNSHARED) and not versions.before(position)):
-                    # A share of a deleted resource that ends changes nothing.
+                else:
                     self._add(subject_of(line), position)
             await asyncio.sleep(0)
 

@@ -23,7 +23,8 @@ from projections.replay import has_last_line, replay
 from projections.snapshots import Snapshots
 from projections.state import State
 from projections.tables.idempotency import Changed
-from projections.tables.resources import ResourceTable, Tombstone
+from projections.tables.resources import ResourceTable
+from projections.tables.tombstones import Tombstone
 
 _MAX_GAP_LINES = 32
 """The largest gap between two wanted lines at which one read is cheaper than two."""

@@ -16,7 +16,8 @@ from events.vocabulary.resources import (
     Restored,
     Updated,
 )
-from projections.tables.resources import ResourceTable, Tombstone
+from projections.tables.resources import ResourceTable
+from projections.tables.tombstones import Tombstone
 
 
 class PastValues:

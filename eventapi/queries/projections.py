@@ -23,8 +23,8 @@ async def query_projection(
 ) -> Any:
     """What a projection answers now, or as of a position up to that of the state.
 
-    Raises `ProjectionFailed` if it failed up to there, `ProjectionNotReady`, what the query raises,
-    and as `History.state_at` does.
+    Raises `ProjectionFailed` if it failed up to there, `ProjectionNotReady`, and as
+    `DeclaredProjection.answer` and `History.state_at` do.
     """
     failure = state.read_models.failures.get(projection.name)
     if position is None or position == state.position or (failure and failure.position <= position):

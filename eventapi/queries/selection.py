@@ -114,7 +114,12 @@ class Column(msgspec.Struct, frozen=True):
             raise ValueError(
                 "must have an offset, such as Z" if is_time else "must be a finite number"
             )
-        return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value
+        if not isinstance(value, dt.datetime):
+            return value
+        try:
+            return value.astimezone(dt.UTC)
+        except OverflowError:
+            raise ValueError("must be a time from the year 1 to 9999 in UTC") from None
 
 
 def columns_of(resource: Declared) -> dict[str, Column]:

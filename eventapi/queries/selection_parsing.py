@@ -94,7 +94,7 @@ def _filter(
         return None
     try:
         return Filter(name, _test(column, operator, text))
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         faults.append(_fault(parameter, _plain(error, column)))
         return None
 

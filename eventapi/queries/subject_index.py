@@ -15,7 +15,7 @@ from typing import Final
 from eventapi.queries.history import RECORDS_PER_READ, History
 from eventapi.queries.subscriptions import EventFilter
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 MAX_INDEXED_EVENTS: Final = 1_000
 """A subject with more events is not rare: a page of them is found by reading the log.
@@ -30,8 +30,8 @@ def positions_of(subject: str, state: State) -> Sequence[int] | None:
     """The ascending positions among which are all events of a subject.
 
     ``None`` if the index does not have all of them, or has too many. That is so for sessions, keys,
-    webhooks and schemas; after an erasure, which ends the chains of the user; and for a resource
-    that was ever deleted, because shares that are taken back from a deleted one are in no chain.
+    webhooks and schemas; after an erasure, which ends the chains of the user; and for a deleted
+    resource, whose owner may be erased.
     """
     match = _NUMBERED.fullmatch(subject)
     if match is None:

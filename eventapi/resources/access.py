@@ -20,7 +20,7 @@ from typing import Final
 from eventapi.resources.declared import Declared
 from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 from projections.tables.users import User
 
 NO_ROLES: Final = frozenset({"owner", "users", "public"})

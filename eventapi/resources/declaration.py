@@ -16,12 +16,13 @@ A resource is a frozen msgspec Struct. Its fields are the content; class variabl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, dataclass_transform
 
 import msgspec
 
-from events.errors import ConfigurationError
+from events.errors import ApplicationFailed, ConfigurationError, EventapiError
 
 T = TypeVar("T")
 Act = TypeVar("Act", bound=Callable[..., Any])
@@ -126,3 +127,17 @@ def action(function: Act) -> Act:
 def is_action(value: object) -> bool:
     """Whether a member of a class is an action."""
     return callable(value) and getattr(value, _ACTION, False) is True
+
+
+@contextmanager
+def application_code(place: str) -> Iterator[None]:
+    """Raise `ApplicationFailed`, with the ``place``, if code of the application fails.
+
+    Errors of this project pass, such as `Refused`.
+    """
+    try:
+        yield
+    except (EventapiError, MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # An application may also call `sys.exit`.
+        raise ApplicationFailed(f"{place} raised {type(error).__name__}") from error

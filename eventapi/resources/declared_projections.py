@@ -10,6 +10,7 @@ import msgspec
 
 from eventapi.resources import fields as types
 from eventapi.resources.actions import check_method, parameters_of
+from eventapi.resources.declaration import application_code
 from eventapi.resources.declared import kind_of
 from eventapi.resources.fingerprints import fingerprint_of_module
 from eventapi.resources.projection import Caller, Projection
@@ -49,10 +50,12 @@ class DeclaredProjection(msgspec.Struct, frozen=True, eq=False):
     def answer(self, read_models: ReadModels, caller: Caller, parameters: msgspec.Struct) -> Any:
         """What the query returns, from the read models of a State.
 
-        Raises `ProjectionFailed`, and what the query raises.
+        Raises `ProjectionFailed`, `ApplicationFailed`, and a `Refusal` that the query raises.
         """
         values = {name: getattr(parameters, name) for name in parameters.__struct_fields__}
-        return read_models[self.name].query(caller, **values)
+        fold = read_models[self.name]
+        with application_code(f"the query of the projection {self.name!r}"):
+            return fold.query(caller, **values)
 
 
 def declare_projection(cls: type[Projection]) -> DeclaredProjection:

@@ -184,6 +184,7 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
     if origin in {Union, types.UnionType}:
         if any(is_clear(one) for one in arguments):
             raise TypeFault("Clear is around the whole type: Clear[... | None]")
+        _check_members(arguments)
         inner = [one if one is types.NoneType else _limited_by(one, limits) for one in arguments]
         return Union[tuple(_mapped(one, scalar, seen) for one in inner)]  # noqa: UP007
     if origin is Literal:
@@ -201,6 +202,21 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
         return scalar(hint, limits)
     name = getattr(hint, "__name__", None) or str(hint)
     raise TypeFault(f"the type {name} is not supported; use {_ALLOWED}")
+
+
+def _check_members(members: Sequence[Any]) -> None:
+    """Raise `TypeFault` for a text beside a list or a dict.
+
+    msgspec 0.22 corrupts memory, and the process is aborted, if the text has a pattern.
+    """
+    kinds = {_unannotated(one) for one in members}
+    kinds = {get_origin(one) or one for one in kinds}
+    if str in kinds and kinds & {list, dict}:
+        raise TypeFault("a str beside a list or a dict is not possible; use a field for each")
+
+
+def _unannotated(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _check_literal(values: Sequence[Any]) -> None:

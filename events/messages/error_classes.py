@@ -205,6 +205,11 @@ UNKNOWN_EVENT: Final = Message(
     "Nothing is damaged, lost or changed. This version can neither serve nor write this log.",
     "install the version that wrote it, or a newer one, and repeat the command",
 )
+APPLICATION_FAILED: Final = Message(
+    "the code of the application raised an exception",
+    "Nothing was written. Only this request failed; the server continues.",
+    "correct the action or query that is named, with the traceback, and restart the server",
+)
 PROJECTION_FAILED: Final = Message(
     "a projection has stopped, because the code of the application raised an exception",
     "All other requests are answered, and writes continue. Nothing was lost.",

@@ -132,8 +132,8 @@ class StagedLogBytes(LogBytes):
 
 
 _SPARE = 1024
-_DELETION = 1 << 63
-"""Marks the entry of an event that deletes; a position has fewer bits."""
+_DELETED = 1 << 63
+"""Marks the entry of an event after which the resource is deleted; a position has fewer bits."""
 
 
 class VersionIndex:
@@ -141,17 +141,17 @@ class VersionIndex:
 
     An event about an account has that of the previous one about the same account. So a whole history
     can be followed backwards from a version, at 8 bytes an event of the log. The entry of an event
-    that deletes a resource is marked, so no line is read to learn which resources existed.
+    after which a resource is deleted is marked, so no line is read to learn which resources existed.
     """
 
     def __init__(self, content: bytes = b"") -> None:
         self._before = array("Q")
         self._before.frombytes(content)
 
-    def add(self, position: int, before: int, *, is_deletion: bool = False) -> None:
+    def add(self, position: int, before: int, *, is_deleted: bool = False) -> None:
         """Set the position of the event before the one at a position; 0 for the first."""
-        if is_deletion:
-            before |= _DELETION
+        if is_deleted:
+            before |= _DELETED
         try:
             self._before[position] = before
         except IndexError:
@@ -161,7 +161,7 @@ class VersionIndex:
 
     def before(self, position: int) -> int:
         """The position of the event before the one at a position; 0 if there is none."""
-        return self._before[position] & ~_DELETION if position < len(self._before) else 0
+        return self._before[position] & ~_DELETED if position < len(self._before) else 0
 
     def at(self, version: int, position: int) -> int:
         """The version that a resource had at a position; 0 if it did not exist.
@@ -170,8 +170,8 @@ class VersionIndex:
         """
         before, size = self._before, len(self._before)
         while version > position:  # Inlined, because a count does this for all resources.
-            version = before[version] & ~_DELETION if version < size else 0
-        return 0 if version < size and before[version] & _DELETION else version
+            version = before[version] & ~_DELETED if version < size else 0
+        return 0 if version < size and before[version] & _DELETED else version
 
     def of(self, version: int, *, upto: int | None = None) -> list[int]:
         """The positions of a resource's events up to a version, oldest first.
@@ -187,22 +187,18 @@ class VersionIndex:
         return positions
 
     def complete(self, version: int, *, at_most: int) -> list[int] | None:
-        """The positions of all events up to a version, oldest first, or ``None``.
+        """The positions of all events up to a version, oldest first.
 
-        ``None`` if there are more than ``at_most``, or if one of them deletes: a share that is
-        taken back from a deleted resource has no place in the index.
+        ``None`` if there are more than ``at_most``.
         """
         positions: list[int] = []
         while version:
-            if len(positions) == at_most or self._is_deletion(version):
+            if len(positions) == at_most:
                 return None
             positions.append(version)
             version = self.before(version)
         positions.reverse()
         return positions
-
-    def _is_deletion(self, position: int) -> bool:
-        return position < len(self._before) and bool(self._before[position] & _DELETION)
 
     def __bytes__(self) -> bytes:
         return self._before.tobytes()
@@ -211,5 +207,5 @@ class VersionIndex:
 class StagedVersionIndex(VersionIndex):
     """The staged index, which stays empty because no decision reads it."""
 
-    def add(self, position: int, before: int, *, is_deletion: bool = False) -> None:
+    def add(self, position: int, before: int, *, is_deleted: bool = False) -> None:
         """Do nothing."""

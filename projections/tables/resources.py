@@ -35,18 +35,10 @@ from events.vocabulary.resources import (
 )
 from projections.copy_on_write import CopyOnWriteDict, CopyOnWriteSet
 from projections.tables.indexes import NumberIndex, OwnerIndex, StagedOwnerIndex, VersionIndex
+from projections.tables.tombstones import Tombstone, last_event
 
 UniqueKey = tuple[int, int, tuple[Hashable, ...]]
 """The number of a rule, the owner or 0 for all owners, and the values."""
-
-
-class Tombstone(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The rest of a deleted resource: its owner, and the position of its last event."""
-
-    id: int
-    owner: int
-    created_at: str
-    version: int
 
 
 class SharedRows(msgspec.Struct, array_like=True, frozen=True):
@@ -237,7 +229,7 @@ class ResourceTable:
         if entity is not None:
             self.by_owner.remove(entity.owner, number)
             self._numbers.remove(number)
-            self.versions.add(record.position, entity.version, is_deletion=True)
+            self.versions.add(record.position, entity.version, is_deleted=True)
             self._bury(entity, record.position)
 
     def _bury(self, entity: Entity, position: int) -> None:
@@ -253,7 +245,7 @@ class ResourceTable:
         before = self.find(number)
         if before is None:
             return None
-        self.versions.add(record.position, before.version)
+        self.versions.add(record.position, last_event(before))
         if self.deleted.pop(number, None):
             self.by_owner.add(before.owner, number)
             self._numbers.add(number)
@@ -279,6 +271,10 @@ class ResourceTable:
         """Take a share back, also one of a deleted resource, whose version stays."""
         self._unshare(number, event.user)
         self.unshared_at[event.user] = record.position
+        tombstone = self.deleted.get(number)
+        if tombstone is not None:
+            self.versions.add(record.position, last_event(tombstone), is_deleted=True)
+            self.deleted[number] = replace(tombstone, unshared_at=record.position)
         return self._touch(number, record)
 
     def _touch(self, number: int, record: Record) -> Entity | None:

@@ -37,6 +37,7 @@ from eventapi.queries.subscriptions import subject_of
 from eventapi.resources import access
 from events.errors import Fault, Forbidden, Invalid, Overloaded, Unauthenticated
 from events.record import Record, entity_number
+from projections.tables.tombstones import last_event
 
 HEARTBEAT_SECONDS = 15.0
 """Interval of heartbeats on an idle stream, so that proxies do not close it."""
@@ -311,9 +312,9 @@ class _ResourceStream:
         for start in range(0, len(numbers), _PER_TURN):
             for number in numbers[start : start + _PER_TURN]:
                 found = table.find(number)
-                if found is not None and found.version > after:
+                if found is not None and last_event(found) > after:
                     # What is written in between is left to the next scan.
-                    every = versions.of(found.version, upto=upto)
+                    every = versions.of(last_event(found), upto=upto)
                     positions += every[bisect_right(every, after) :]
             await asyncio.sleep(0)
         return sorted(positions)

@@ -16,6 +16,7 @@ from eventapi.http.schemas.requests import HistoryQuery
 from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
+from projections.tables.tombstones import last_event
 
 
 async def resource_history(request: ApiRequest, shape: Shape, number: int) -> Response[Any]:
@@ -23,7 +24,7 @@ async def resource_history(request: ApiRequest, shape: Shape, number: int) -> Re
     reader = request.reader
     found = readable_or_tombstone(shape.resource, reader.state, reader.user, number)
     query = request.query_as(HistoryQuery)
-    positions: Sequence[int] = reader.state.resources.versions.of(found.version)
+    positions: Sequence[int] = reader.state.resources.versions.of(last_event(found))
     if query.after is not UNSET:
         positions = positions[bisect_right(positions, query.after) :]
     headers: Headers = [JSON]

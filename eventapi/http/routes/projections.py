@@ -20,6 +20,7 @@ from eventapi.http.response import Response, json_response
 from eventapi.http.routes.templates import renamed
 from eventapi.http.schemas.requests import Point, StateQuery
 from eventapi.queries.projections import query_projection
+from eventapi.resources.declaration import application_code
 from eventapi.resources.declared_projections import DeclaredProjection
 from eventapi.resources.projection import Caller
 from eventapi.resources.registry import Registry
@@ -68,7 +69,8 @@ class ProjectionTemplate(Controller):
             history=history,
             position=position,
         )
-        return json_response(answer)
+        with application_code(f"the answer of the projection {projection.name!r}"):
+            return json_response(answer)
 
 
 def projections_controller(registry: Registry) -> type[Controller]:

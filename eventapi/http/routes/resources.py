@@ -57,7 +57,7 @@ from eventapi.http.schemas.resources import Shape
 from eventapi.journal.batch import CommandResult
 from eventapi.resources.declared import Declared
 from events.vocabulary.resources import Entity
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 if TYPE_CHECKING:
     # `Shape.namespace` has the Structs of a kind by these names.

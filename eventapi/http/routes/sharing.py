@@ -23,7 +23,7 @@ from eventapi.http.routes.writes import (
 from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
 from events.errors import NotFound
 from events.vocabulary.resources import Entity
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 _SHARES: Final = "/{number:str}/shares"
 _SHARE: Final = f"{_SHARES}/{{username:str}}"

@@ -39,7 +39,7 @@ from events.errors import NotFound, UnknownKind
 from events.record import entity_number
 from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 WRITE_HEADERS: Final = ("If-Match", "If-None-Match", "Idempotency-Key")
 """The headers of a write to an existing resource."""

@@ -25,7 +25,7 @@ from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 
 def updated(number: int, title: str) -> Happened:

@@ -44,7 +44,8 @@ from events.vocabulary.users import UserErased
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
-from projections.tables.resources import ResourceTable, Tombstone
+from projections.tables.resources import ResourceTable
+from projections.tables.tombstones import Tombstone
 from tests.events.stores import Store, new_store
 
 ROOT = Path(__file__).parents[3]

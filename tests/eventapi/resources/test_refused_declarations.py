@@ -124,6 +124,16 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "bytes": ({"a": bytes}, {}, "a: the type bytes is not supported; use bool, int, float, str, "),
     "any": ({"a": Any}, {}, "a: the type Any is not supported; use bool, int, float, str, "),
     "tuple": ({"a": tuple[int, int]}, {}, "a: the type tuple is not supported; use bool, "),
+    "text or list": (
+        {"a": str | list[str]},
+        {},
+        "a: a str beside a list or a dict is not possible; ",
+    ),
+    "text or dict": (
+        {"a": dict[str, int] | None | Annotated[str, Meta(pattern="x")]},
+        {},
+        "a: a str ",
+    ),
     "set": ({"a": set[int]}, {}, "a: the type set is not supported; use bool, int, "),
     "list of what": ({"a": list}, {}, "a: say what is in the list, such as list[...]"),
     "dict of what": ({"a": dict}, {}, "a: say what is in the dict, such as dict[...]"),

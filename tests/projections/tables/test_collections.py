@@ -15,7 +15,8 @@ from events.vocabulary.resources import ResourceType
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
 from projections.state import State
-from projections.tables.resources import ResourceTable, Tombstone
+from projections.tables.resources import ResourceTable
+from projections.tables.tombstones import Tombstone
 from tests.kinds import INVOICE, KINDS, instances_of
 
 ANN, BOB = registered(1, "ann"), registered(2, "bob")

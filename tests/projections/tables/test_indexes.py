@@ -31,11 +31,10 @@ def test_a_chain_is_followed_only_as_far_as_it_is_wanted() -> None:
     assert index.steps == 5
 
 
-def test_a_chain_with_a_deletion_is_not_complete() -> None:
+def test_a_chain_with_a_deletion_is_complete() -> None:
     index = VersionIndex()
-    index.add(2, 1, is_deletion=True)
+    index.add(2, 1, is_deleted=True)
     index.add(3, 2)
-    assert index.complete(1, at_most=5) == [1]
     for reloaded in (index, VersionIndex(bytes(index))):
-        assert reloaded.complete(2, at_most=5) is None
-        assert reloaded.complete(3, at_most=5) is None
+        assert reloaded.complete(3, at_most=5) == [1, 2, 3]
+        assert [reloaded.at(3, position) for position in (1, 2, 3)] == [1, 0, 3]

@@ -16,7 +16,7 @@ from eventapi.testing.items import (
 )
 from events.record import Event
 from events.vocabulary.users import UserErased
-from projections.tables.resources import Tombstone
+from projections.tables.tombstones import Tombstone
 
 ANN = registered(1, "ann")
 ITEM = created(1, 1)

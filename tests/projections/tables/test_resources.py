@@ -10,7 +10,8 @@ from eventapi.testing.given import Happened, at, records_of, registered
 from events.record import Event
 from events.vocabulary.users import UserErased
 from projections.state import State
-from projections.tables.resources import ResourceTable, Tombstone
+from projections.tables.resources import ResourceTable
+from projections.tables.tombstones import Tombstone
 from tests.kinds import INVOICE, KINDS
 
 ANN, BOB, EVE = registered(1, "ann"), registered(2, "bob"), registered(3, "eve")

@@ -81,7 +81,8 @@ class Model:
         row = self.rows.get(step.number)
         if row is None or not self.reads(step.user, row):
             return 404
-        if not row["live"] and (step.what != "restore" or not self.writes(step.user, row)):
+        may_restore = step.what == "restore" and self.writes(step.user, row)
+        if not row["live"] and not may_restore and step.what != "unshare":
             return 404
         if step.what in {"share", "unshare"}:
             return self._refused_share(step, row)
@@ -141,8 +142,10 @@ class Model:
         elif step.what == "unshare":
             del row["shares"][step.other]
         row["values"] = row["values"] | dict(changes)
-        row["live"] = step.what != "delete"
-        row |= {"version": at.position, "updated_at": at.time}
+        if step.what != "unshare":  # The share of a deleted row may end, which restores nothing.
+            row["live"] = step.what != "delete"
+        if row["live"] or step.what == "delete":
+            row |= {"version": at.position, "updated_at": at.time}
         row["history"].append((at.position, at.time, VERBS[step.what], at.actor, dict(changes)))
 
     def erase(self, user: str, position: int) -> None:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import enum
+import sys
 import uuid
 from decimal import Decimal
 from typing import Annotated, Final, Literal
@@ -101,6 +103,21 @@ class Invoice(Resource):
     def divide(self) -> Invoice:
         """Raise an error that is no refusal."""
         return structs.replace(self, cents=self.cents // 0)
+
+    @action
+    def leave(self) -> Invoice:
+        """End the process, which is a mistake."""
+        sys.exit(5)
+
+    @action
+    def cancel(self) -> Invoice:
+        """Cancel the task that runs the action, which is a mistake."""
+        raise asyncio.CancelledError
+
+    @action
+    def keep_an_object(self) -> Invoice:
+        """Set a value that JSON does not have."""
+        return structs.replace(self, customer=object())
 
     @action
     def keep_infinity(self) -> Invoice:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from eventapi.resources import Refused
+from eventapi.telemetry.server_log import LineFormatter
 from tests.eventapi.http.client import Caller, assert_problem
 from tests.eventapi.http.resources.kinds import INVOICES
 from tests.eventapi.http.resources.server import ResourceApi
@@ -130,11 +131,32 @@ def test_a_repeated_refusal_is_decided_anew(me: Caller) -> None:
     assert_problem(me.post(path), 409, "action-refused")
 
 
-@pytest.mark.parametrize("action", ["become_a_color", "divide"])
-def test_a_mistake_of_the_application_writes_nothing(me: Caller, action: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "mistake"),
+    [
+        ("become_a_color", "returned a Color and no Invoice"),
+        ("divide", "raised ZeroDivisionError"),
+        ("keep_an_object", "raised TypeError"),
+        ("leave", "raised SystemExit"),
+        ("cancel", "raised CancelledError"),
+    ],
+)
+def test_a_mistake_of_the_application_writes_nothing_and_is_named(
+    me: Caller, caplog: pytest.LogCaptureFixture, action: str, mistake: str
+) -> None:
     one = invoice(me)
     before = len(me.api.log_lines())
-    assert_problem(me.post(f"/invoices/{one['id']}/{action}"), 500, "internal-error")
+    problem = assert_problem(me.post(f"/invoices/{one['id']}/{action}"), 500, "internal-error")
+    assert action not in problem["detail"]
+
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    text, line = logged.getMessage(), LineFormatter(as_json=True).format(logged)
+    assert text.startswith(
+        f"internal-error: the action {action!r} of invoices/{one['id']} {mistake}"
+    )
+    assert "bug in eventapi" not in line
+    assert problem["request_id"] in line
+    assert "Traceback" in line
     assert len(me.api.log_lines()) == before
     assert me.get(f"/invoices/{one['id']}").json() == one
     assert me.post(f"/invoices/{one['id']}/pay").status_code == 200

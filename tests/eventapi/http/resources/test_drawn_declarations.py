@@ -210,6 +210,10 @@ EVERY_STEP: Final = (
     Step("restore", "ann", 1, as_of=5),
     Step("unshare", "ann", 1, other="ben"),
     Step("change", "ben", 1, values={"number": 3}),
+    Step("share", "ann", 1, other="ben"),
+    Step("delete", "ann", 1),
+    Step("unshare", "ann", 1, other="ben"),
+    Step("restore", "ann", 1),
     (ERASE, "ben"),
 )
 

@@ -206,6 +206,12 @@ def test_a_wrong_parameter_is_named(lister: Caller, query: str) -> None:
     assert [fault["pointer"] for fault in problem["errors"]] == [f"/{name}"]
 
 
+def test_a_time_that_has_no_date_in_utc_is_refused_in_plain_words(lister: Caller) -> None:
+    answer = lister.get("/samples?moment.gt=0001-01-01T00:00:00%2B10:00")
+    (fault,) = assert_problem(answer, 422, "validation-failed")["errors"]
+    assert fault["detail"] == "must be a time from the year 1 to 9999 in UTC"
+
+
 def test_the_default_order_may_stand_beside_sort(lister: Caller) -> None:
     """Generated clients send the default of a parameter."""
     for sort in ("-whole,text", "id"):

@@ -231,6 +231,29 @@ def test_the_owner_lists_and_ends_shares_of_a_deleted_resource(api: ResourceApi)
     assert_problem(eve.get(f"/plans/{number}"), 404, "not-found")
 
 
+def test_the_history_has_the_end_of_a_share_of_a_deleted_resource(api: ResourceApi) -> None:
+    ann, bob, eve = api.user(), api.user(), api.user()
+    number = plan_of(ann, read=bob, write=eve)
+    verbs = ["created", "shared", "shared", "deleted", "unshared", "unshared", "restored"]
+    ann.delete(f"/plans/{number}").raise_for_status()
+    for user in (bob, eve):
+        ann.delete(f"/plans/{number}/shares/{user.name}").raise_for_status()
+    positions = history_of(ann, number, verbs[:-1])
+    ann.post(f"/plans/{number}/restore").raise_for_status()
+    assert history_of(ann, number, verbs)[:-1] == positions
+
+    for position, verb in zip(positions, verbs, strict=False):
+        answer = ann.get(f"/plans/{number}?as_of={position}")
+        assert answer.status_code == (404 if verb in {"deleted", "unshared"} else 200)
+
+
+def history_of(caller: Caller, number: int, verbs: list[str]) -> list[int]:
+    """The positions in the history of a plan, which must have these events."""
+    entries = caller.get(f"/plans/{number}/history").json()
+    assert [one["type"] for one in entries] == [f"plan.{verb}" for verb in verbs]
+    return [one["position"] for one in entries]
+
+
 @pytest.mark.parametrize("collection", ["notices", "posts", "payslips", "orders"])
 def test_resources_of_an_erased_owner_are_unknown_to_all_others(
     api: ResourceApi, collection: str

@@ -191,6 +191,24 @@ def test_a_stream_resumes_behind_the_last_event(
     api.run(scenario())
 
 
+@pytest.mark.parametrize("few", [0, 1_000], ids=["by resource", "by line"])
+def test_a_resumed_stream_has_the_end_of_a_share_of_a_deleted_resource(
+    api: ResourceApi, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_FEW", few)
+    ann, bob = api.user(), api.user()
+
+    async def scenario() -> None:
+        number = await plan_of(ann, bob)
+        await write(ann, "DELETE", f"/plans/{number}")
+        await write(ann, "DELETE", f"/plans/{number}/shares/{bob.name}")
+        async with Follower(api, ann.token, "plans", **{"last-event-id": "0"}) as stream:
+            verbs = ["created", "shared", "deleted", "unshared"]
+            assert [one.type for one in await stream.get(4)] == [f"plan.{one}" for one in verbs]
+
+    api.run(scenario())
+
+
 def test_a_stream_ends_with_the_share(api: ResourceApi) -> None:
     ann, bob, eve = api.user(), api.user(), api.user()
 

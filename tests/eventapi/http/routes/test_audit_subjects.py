@@ -117,7 +117,7 @@ def test_subjects_of_deleted_and_erased_entities_are_complete(served: Served) ->
 
 
 def test_a_share_taken_back_from_a_deleted_resource_is_found(tmp_path: Path) -> None:
-    """Its event is in no chain of the version index, also after a restore and a restart."""
+    """Also after a restore and a restart."""
     registry = Registry([Invoice])
     with Api(registry=registry) as api:
         owner, auditor, friend = api.caller("ann"), api.auditor("ben"), api.caller("cid")

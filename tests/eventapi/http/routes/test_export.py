@@ -119,12 +119,16 @@ def test_a_shared_resource_is_in_the_export_of_its_owner_alone() -> None:
         ann.put(f"/plans/{number}/shares/bob", json={"can": "write"})
         bob.patch(f"/plans/{number}", json={"text": "by bob"})
         ann.delete(f"/plans/{number}/shares/bob")
+        ann.put(f"/plans/{number}/shares/bob", json={"can": "read"})
+        ann.delete(f"/plans/{number}")
+        ann.delete(f"/plans/{number}/shares/bob")
 
         anns, bobs = (exported(export_of(one)) for one in (ann, bob))
 
     kinds = [msgspec.json.decode(one.record)["type"] for one in anns]
-    assert kinds[-4:] == ["plan.created", "plan.shared", "plan.updated", "plan.unshared"]
-    assert anns[-2].personal == {"text": "by bob"}
+    verbs = ("created", "shared", "updated", "unshared", "shared", "deleted", "unshared")
+    assert kinds[-7:] == [f"plan.{verb}" for verb in verbs]
+    assert anns[-5].personal == {"text": "by bob"}
     assert {msgspec.json.decode(one.record)["type"] for one in bobs} == {
         "user.registered",
         "session.started",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from tests.eventapi.http.client import (
+    PASSWORD,
+    PREFIXES,
     Api,
     Caller,
     assert_problem,
@@ -187,6 +190,34 @@ def test_other_media_types_are_refused(ann: Caller, method: str, kind: str | Non
 
     assert_problem(answer, 415, "unsupported-media-type")
     assert me.api.log.position == position
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_encoded_body_is_refused(ann: Caller, prefix: str, coding: str) -> None:
+    """Also one that is not encoded: a proxy in front might decode it, and read another value."""
+    me = ann.under(prefix)
+    for content in (b'{"title": "a"}', gzip.compress(b'{"title": "a"}')):
+        headers = {"content-type": "application/json", "content-encoding": coding}
+        answer = me.post("/items", content=content, headers=headers)
+        problem = assert_problem(answer, 415, "unsupported-media-type")
+        assert "Content-Encoding" in problem["detail"]
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_a_body_may_be_declared_as_not_encoded(ann: Caller, coding: str) -> None:
+    headers = {"content-encoding": coding}
+    assert ann.post("/items", json={"title": "a"}, headers=headers).status_code == 200
+
+
+def test_an_encoded_form_is_refused(ann: Caller) -> None:
+    answer = ann.api.request(
+        "POST",
+        "/auth/login",
+        data={"username": ann.name, "password": PASSWORD},
+        headers={"content-encoding": "deflate"},
+    )
+    assert_problem(answer, 415, "unsupported-media-type")
 
 
 LIMIT = 65_536
