@@ -92,6 +92,8 @@ def test_a_closed_standard_stream_changes_no_result(tmp_path: Path, closed: str)
     [
         ("SECRET_KEY", "short", "EVENTAPI_SECRET_KEY must have 32 bytes at least"),
         ("SECRET_KEY", "changeme" * 4, "EVENTAPI_SECRET_KEY is "),
+        ("MAIL_FROM", "Ann, Ben <ann@example.org>", "EVENTAPI_MAIL_FROM: An email address must"),
+        ("MAIL_FROM", "ann@-example.org", "EVENTAPI_MAIL_FROM: "),
         ("SSL_KEYFILE", "key.pem", "EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CE"),
         ("RESOURCES", "shop.py", "EVENTAPI_RESOURCES: there is no module 'shop.py'"),
         ("RESOURCES", "json", "EVENTAPI_RESOURCES: the module 'json' declares no subclass of"),
