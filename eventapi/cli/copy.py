@@ -15,7 +15,7 @@ from eventapi.bootstrap import storage
 from eventapi.bootstrap.paths import checkpoint_path, verified_path
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import async_closing
-from eventapi.cli.failures import Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.migrate import MigrationResult, migrate
 from eventapi.cli.opening import (
     LOCK_SECONDS,
@@ -23,7 +23,7 @@ from eventapi.cli.opening import (
     settings_for_log,
     state_at,
 )
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import FilePath, json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.vaults import (
     check_all_have_keys,
@@ -31,7 +31,12 @@ from eventapi.cli.vaults import (
     destroy_erased_keys,
     read_vault,
 )
-from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
+from eventapi.cli.verify import (
+    format_finding,
+    is_vault_of_other_log,
+    load_checkpoint,
+    verify_file,
+)
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from events.archive.reader import ArchivedLog
@@ -45,6 +50,7 @@ from events.messages.commands import (
     COPY_NOT_WHOLE,
     NO_NEW_CHECKPOINT,
     SAME_LOG,
+    VAULT_OF_OTHER_LOG,
     VAULT_WITH_DATABASE,
 )
 from events.transparency.signed_note import Note, TreeHead
@@ -80,7 +86,7 @@ class CopyResult(msgspec.Struct, frozen=True):
     keys: int | None
 
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = FilePath()
 
 
 @click.command("copy")
@@ -158,6 +164,8 @@ async def _copy(
         else:
             verified = None
         if verified is None and not (report := verify_file(path, head, own)).ok:
+            if is_vault_of_other_log(path, head, report):
+                raise Failure(VAULT_OF_OTHER_LOG)
             raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -22,6 +22,8 @@ from eventapi.cli.failures import (
     MISUSE,
     Failure,
     Misuse,
+    show_click_error,
+    typed_arguments,
 )
 from eventapi.server.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
@@ -86,9 +88,10 @@ class Program(LazyGroup):
             sys.stdout.flush()
         return result
 
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
-        code = self._run(*args, **kwargs)
+        typed_arguments.set(sys.argv[1:] if args is None else [*args])
+        code = self._run(args, *rest, **kwargs)
         _discard_unwritten()
         sys.exit(code)
 
@@ -103,8 +106,7 @@ class Program(LazyGroup):
                 logging.getLogger("asyncio").disabled = True
             return INTERRUPTED
         except click.ClickException as error:
-            with suppress(OSError):  # As in `echo_error`, for the errors of click itself.
-                error.show()
+            show_click_error(error)
             return error.exit_code
         except UnicodeEncodeError:  # What files and requests have is checked where it is read.
             Misuse(NOT_UTF8).show()

@@ -23,7 +23,14 @@ from eventapi.bootstrap.storage import checkpoints_of, open_journal, open_log_an
 from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.install_copy import install_copy
 from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
-from eventapi.cli.options import LogPlace, json_option, loaded, settings_options
+from eventapi.cli.options import (
+    CheckpointPlace,
+    FilePath,
+    LogPlace,
+    json_option,
+    loaded,
+    settings_options,
+)
 from eventapi.cli.output import echo_warning, print_fields, print_json
 from eventapi.cli.vaults import add_missing_keys, read_vault_file
 from eventapi.cli.verify import load_checkpoint, load_tree_head
@@ -48,7 +55,7 @@ from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
 from events.transparency.signing.port import KEY_PREFIX, SigningState
 
 _SEED_BYTES = 32
-_VAULT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_VAULT_FILE = FilePath(exists=True)
 
 
 class RestoreResult(msgspec.Struct, frozen=True):
@@ -83,6 +90,7 @@ class _Request(msgspec.Struct, frozen=True):
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
+    type=CheckpointPlace(),
     help="The newest known checkpoint; the log must continue it, and its key then signs again.",
 )
 @click.option(
