@@ -27,6 +27,7 @@ from eventapi.cli.failures import (
 )
 from eventapi.server.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
+from events.io.files import system_reason
 from events.io.garbage import pause_gc
 from events.messages.commands import NOT_UTF8, SYSTEM_ERROR
 
@@ -117,7 +118,10 @@ class Program(LazyGroup):
 
 
 def _report_error(error: EventapiError | OSError) -> int:
-    message = error.message if isinstance(error, EventapiError) else SYSTEM_ERROR.about(str(error))
+    if isinstance(error, EventapiError):
+        message = error.message
+    else:
+        message = SYSTEM_ERROR.about(system_reason(error))
     Failure(message).show()
     return ANSWER_IS_NO if isinstance(error, Refusal) else COULD_NOT_RUN
 

@@ -20,7 +20,7 @@ import msgspec
 from eventapi.bootstrap.paths import checkpoint_path, signing_key_path
 from eventapi.bootstrap.start_check import check_log_is_there
 from eventapi.bootstrap.storage import checkpoints_of, open_journal, open_log_and_vault
-from eventapi.cli.failures import Failure, Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult, reason_of
 from eventapi.cli.install_copy import install_copy
 from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
 from eventapi.cli.options import (
@@ -197,8 +197,8 @@ def _own_verifier_key(settings: Settings) -> str | None:
         return Signer.parse(path.read_text(encoding="ascii")).verifier.vkey
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise Failure(OWN_KEY_UNREADABLE.fill(path=path, reason=error)) from None
+    except (OSError, ValueError) as error:
+        raise Failure(OWN_KEY_UNREADABLE.fill(path=path, reason=reason_of(error))) from None
 
 
 async def _add_keys_from_copy(settings: Settings, path: Path) -> None:

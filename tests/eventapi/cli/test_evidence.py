@@ -155,6 +155,19 @@ def test_nothing_is_written_without_an_event(data: Path, tmp_path: Path) -> None
     assert tree(data) == before
 
 
+def test_nothing_is_opened_while_signing_is_suspended(data: Path, tmp_path: Path) -> None:
+    output_of(data, "log", "checkpoint")
+    (data / "events.jsonl.signed").unlink()
+    before = log_of(data)
+
+    code, error = refusal_of(
+        data, "log", "evidence", "--user", "ann", "--open", str(tmp_path / "evidence.zip")
+    )
+
+    assert (code, "Nothing is signed until an operator decides" in error) == (1, True)
+    assert log_of(data) == before
+
+
 def test_misuse_is_refused(data: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "evidence.zip")
 
