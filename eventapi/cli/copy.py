@@ -12,9 +12,10 @@ import click
 import msgspec
 
 from eventapi.bootstrap import storage
-from eventapi.bootstrap.paths import checkpoint_path, verified_path
+from eventapi.bootstrap.paths import checkpoint_path, vault_path, verified_path
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import async_closing
+from eventapi.cli.export import check_output
 from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.migrate import MigrationResult, migrate
 from eventapi.cli.opening import (
@@ -123,6 +124,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
         raise Misuse(VAULT_WITH_DATABASE)
+    if vault is not None and os.path.realpath(vault) != os.path.realpath(vault_path(settings)):
+        check_output(vault, settings)  # No erasure would reach keys in another file of the server.
     copying: Coroutine[Any, Any, CopyResult | MigrationResult]
     if target.is_database:
         copying = migrate(source, target)

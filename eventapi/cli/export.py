@@ -76,7 +76,10 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
         return
     output = output.resolve()
     temporary = output.with_name(f".{output.name}.{os.getpid()}{TEMPORARY}")
-    descriptor = make_file(temporary, os.O_WRONLY)
+    try:
+        descriptor = make_file(temporary, os.O_WRONLY)
+    except OSError as error:  # The name of the temporary file says nothing to a person.
+        raise OSError(error.errno, error.strerror, str(output)) from None
     try:
         with os.fdopen(descriptor, "wb") as out:
             yield out
