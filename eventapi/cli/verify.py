@@ -186,11 +186,14 @@ def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> 
 
 
 def is_vault_of_other_log(path: Path, head: TreeHead | None, report: Report) -> bool:
-    """Whether the keys of a report open no seal, though all lines are intact."""
+    """Whether the keys of a report open no seal, though the log is whole without them.
+
+    A log that contradicts its checkpoint may be forged: then the vault is the right one.
+    """
     flaws = [one.detail for one in report.findings if one.kind in DAMAGE]
     if report.seals or not flaws or not all(flaw.startswith(SEAL_IS_BROKEN) for flaw in flaws):
         return False
-    return not verify_file(path, head, None).kinds & DAMAGE
+    return verify_file(path, head, None).ok
 
 
 def load_tree_head(checkpoint: str, key: str | None, policy: Policy | None = None) -> TreeHead:

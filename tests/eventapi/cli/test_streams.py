@@ -222,16 +222,20 @@ def test_an_export_to_standard_output_replaces_no_link(
 
 
 STALLED = """\
-import asyncio
+import asyncio, signal
 from eventapi.cli import export, main
 
 async def stall(*_):
     await asyncio.sleep(600)
 
 export._export_lines = stall
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 main.main()
 """
-"""The program, whose exports write nothing and never end."""
+"""The program, whose exports write nothing and never end.
+
+A test that runs `serve` in its own process leaves SIGHUP blocked, and children inherit that.
+"""
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -44,6 +44,18 @@ def test_damage_is_reported_also_with_the_vault_of_another_log(
     assert (result.exit_code, "DAMAGED" in result.stdout) == (1, True)
 
 
+def test_a_forged_log_is_reported_also_if_its_seals_are_forged(
+    data: Path, other_keys: Path
+) -> None:
+    assert invoke(data, "log", "checkpoint").exit_code == 0
+    for name in ("events.jsonl", "events.jsonl.mark"):
+        shutil.copy(other_keys.parent / name, data / name)
+
+    result = invoke(data, "log", "verify", "--seals")
+
+    assert (result.exit_code, "checkpoint at position" in result.stdout) == (1, True)
+
+
 def test_a_copy_of_the_keys_needs_the_vault_of_the_log(
     data: Path, other_keys: Path, tmp_path: Path
 ) -> None:
