@@ -23,6 +23,9 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
+SEAL_IS_BROKEN = "the seal is broken"
+"""The beginning of each finding about a seal that its key does not open."""
+
 _DERIVING_NONCE = b"derived keys"
 """12 bytes that no seal has as its nonce, because those are random."""
 
@@ -61,7 +64,7 @@ def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
     try:
         return cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], context)
     except InvalidTag:
-        raise BrokenSealError("the seal is broken") from None
+        raise BrokenSealError(SEAL_IS_BROKEN) from None
 
 
 def damage_of(error: Exception, subject: str, position: int, offset: int) -> DamagedLog:

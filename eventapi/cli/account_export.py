@@ -9,9 +9,10 @@ from eventapi.bootstrap.storage import checkpoints_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, state_at
 from eventapi.cli.output import echo_warning, printable, progress_bar
+from eventapi.cli.vaults import find_user
 from eventapi.configuration.settings import Settings
 from eventapi.queries.history import History
-from events.errors import NotFound, SigningSuspended
+from events.errors import SigningSuspended
 from events.log.port import EventLog
 from events.messages.commands import EVENTS_UNPROVEN
 from events.sealing import Keyring
@@ -24,13 +25,12 @@ async def export_account(settings: Settings, username: str, out: BinaryIO) -> No
     """Write every event about a user and the user's resources; creates nothing.
 
     Nothing is signed, either: the proofs are in the newest checkpoint that was. A warning counts the
-    events after it. Raises `NotFound`, and `NegativeResult` if the log contradicts that checkpoint.
+    events after it. Raises the errors of `find_user`, and `NegativeResult` if the log contradicts that
+    checkpoint.
     """
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         state = await state_at(settings, log, vault, from_zero=True)
-        user = state.users.find_by_username(username)
-        if user is None:
-            raise NotFound(f"there is no user {username!r}")
+        user = await find_user(state, vault, username)
         keyring = Keyring()
         for subject, key in (await vault.get([user.subject])).items():
             keyring.add(subject, key)

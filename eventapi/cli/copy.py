@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from eventapi.bootstrap import storage
-from eventapi.bootstrap.paths import checkpoint_path, verified_path
+from eventapi.bootstrap.paths import checkpoint_path, vault_path, verified_path
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import async_closing
-from eventapi.cli.failures import Misuse, NegativeResult
+from eventapi.cli.export import check_output
+from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.migrate import MigrationResult, migrate
 from eventapi.cli.opening import (
     LOCK_SECONDS,
@@ -23,7 +24,7 @@ from eventapi.cli.opening import (
     settings_for_log,
     state_at,
 )
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import FilePath, json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.vaults import (
     check_all_have_keys,
@@ -31,7 +32,12 @@ from eventapi.cli.vaults import (
     destroy_erased_keys,
     read_vault,
 )
-from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
+from eventapi.cli.verify import (
+    format_finding,
+    is_vault_of_other_log,
+    load_checkpoint,
+    verify_file,
+)
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from events.archive.reader import ArchivedLog
@@ -45,6 +51,7 @@ from events.messages.commands import (
     COPY_NOT_WHOLE,
     NO_NEW_CHECKPOINT,
     SAME_LOG,
+    VAULT_OF_OTHER_LOG,
     VAULT_WITH_DATABASE,
 )
 from events.transparency.signed_note import Note, TreeHead
@@ -80,7 +87,7 @@ class CopyResult(msgspec.Struct, frozen=True):
     keys: int | None
 
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = FilePath()
 
 
 @click.command("copy")
@@ -117,6 +124,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
         raise Misuse(VAULT_WITH_DATABASE)
+    if vault is not None and os.path.realpath(vault) != os.path.realpath(vault_path(settings)):
+        check_output(vault, settings)  # No erasure would reach keys in another file of the server.
     copying: Coroutine[Any, Any, CopyResult | MigrationResult]
     if target.is_database:
         copying = migrate(source, target)
@@ -158,6 +167,8 @@ async def _copy(
         else:
             verified = None
         if verified is None and not (report := verify_file(path, head, own)).ok:
+            if is_vault_of_other_log(path, head, report):
+                raise Failure(VAULT_OF_OTHER_LOG)
             raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:

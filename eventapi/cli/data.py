@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from eventapi.bootstrap.storage import SYSTEM, registry_of
-from eventapi.cli.export import check_output, open_output
+from eventapi.cli.export import check_output, is_stdout, open_output
 from eventapi.cli.failures import Misuse, NegativeResult, echo_error
 from eventapi.cli.opening import (
     check_data_directory,
@@ -22,7 +22,7 @@ from eventapi.cli.opening import (
     state_at,
     writing_journal,
 )
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import UTF8, FilePath, OpenedFile, json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.cli.rows import SUFFIXES, Format, Row, RowFault, Rows, row_fault
 from eventapi.cli.times import AT
@@ -79,9 +79,11 @@ def data() -> None:
 
 
 @data.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=OpenedFile("rb"))
 @_resource
-@click.option("--owner", required=True, metavar="NAME", help="The user who gets the resources.")
+@click.option(
+    "--owner", type=UTF8, required=True, metavar="NAME", help="The user who gets the resources."
+)
 @_form
 @click.option("--dry-run", is_flag=True, help="Report the result of the import, but write nothing.")
 @json_option
@@ -186,7 +188,9 @@ async def _import_rows(
 async def _current_state(settings: Settings) -> tuple[State, Keyring]:
     keyring = Keyring()
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        return await replay(log, keyring, vault, registry_of(settings).vocabulary), keyring
+        state = await replay(log, keyring, vault, registry_of(settings).vocabulary)
+        check_all_have_keys(await contents_of(vault), state.users.by_id.values())
+    return state, keyring
 
 
 def _decided(
@@ -246,12 +250,12 @@ def _summary(
 
 @data.command("export")
 @_resource
-@click.option("--owner", metavar="NAME", help="Only the resources of this user.")
+@click.option("--owner", type=UTF8, metavar="NAME", help="Only the resources of this user.")
 @click.option("--at", type=AT, help="A position or an RFC 3339 time; default: now.")
 @_form
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=FilePath(allow_dash=True),
     default="-",
     help="The file to write, completely or not at all; default: standard output.",
 )
@@ -261,12 +265,14 @@ def export_data(
 ) -> None:
     """Export the resources of a collection, for `data import`.
 
-    NDJSON is the default for standard output. Resources of erased users are never exported.
+    NDJSON is the default for standard output, also as `/dev/stdout`. Resources of erased users are
+    never exported.
     """
     settings = loaded().settings
     shape = _shape(settings, resource)
-    if form is None:
-        form = "ndjson" if str(output) == "-" else _form_of(output.name)
+    if form is None and not output.suffix and is_stdout(output):
+        form = "ndjson"
+    form = form or _form_of(output.name)
     check_output(output, settings)
     with open_output(output) as out:
         asyncio.run(_export(settings, shape, owner, at, form, out))

@@ -9,7 +9,8 @@ import click
 from eventapi.cli.failures import NegativeResult, ended_input_is
 from eventapi.cli.opening import opened_log, opened_vault, state_at, writing_journal
 from eventapi.cli.output import printable
-from eventapi.commands.users import EraseUser, named
+from eventapi.cli.vaults import find_user
+from eventapi.commands.users import EraseUser
 from eventapi.configuration.settings import Settings
 from events.errors import EventapiError
 from events.messages.accounts import NO_ANSWER, NOT_ERASED
@@ -18,7 +19,7 @@ from events.messages.accounts import NO_ANSWER, NOT_ERASED
 def confirm_erasure(settings: Settings, username: str) -> None:
     """Ask whether to erase a user.
 
-    Raises `NegativeResult` for no, `Misuse` without an answer, and `NotFound`.
+    Raises `NegativeResult` for no, `Misuse` without an answer, and the errors of `find_user`.
     """
     question = asyncio.run(_question(settings, username))
     with ended_input_is(NO_ANSWER):
@@ -31,7 +32,7 @@ async def _question(settings: Settings, username: str) -> str:
     """The question that names the user and the number of items."""
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         state = await state_at(settings, log, vault)
-    user = named(state, username)
+        user = await find_user(state, vault, username)
     items = len(state["items"].by_owner[user.id])
     return (
         f"Erase {user.subject} {printable(user.username)} "

@@ -20,9 +20,10 @@ from eventapi.cli.opening import (
     state_at,
     writing_journal,
 )
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import UTF8, FilePath, loaded, settings_options
 from eventapi.cli.output import progress_bar
 from eventapi.cli.times import AT, check_order
+from eventapi.cli.vaults import find_user
 from eventapi.configuration.settings import Settings
 from eventapi.evidence.selection import Selection, select
 from eventapi.evidence.writer import EvidenceWriter
@@ -37,16 +38,19 @@ COLLECTING: Final = "collecting evidence"
 
 
 @click.command("evidence")
-@click.option("--subject", metavar="SUBJECT", help="The events of a subject, for example items/7.")
+@click.option(
+    "--subject", type=UTF8, metavar="SUBJECT", help="The events of a subject, for example items/7."
+)
 @click.option(
     "--user",
+    type=UTF8,
     metavar="NAME",
     help="The events that a user caused, and those about the user, also as users/7.",
 )
 @click.option("--since", type=AT, help="Only events from a position or an RFC 3339 time on.")
 @click.option("--until", type=AT, help="Only events up to a position or an RFC 3339 time.")
 @click.option("--open", "opened", is_flag=True, help="Add the sealed values whose keys exist.")
-@click.argument("out", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("out", type=FilePath(allow_dash=True))
 @settings_options
 def evidence(  # noqa: PLR0917 - click passes them by name
     subject: str | None,
@@ -78,6 +82,8 @@ async def _collect(settings: Settings, selection: Selection, out: BinaryIO) -> N
         async with opened_log(settings) as log, _vault(settings, selection) as vault:
             keyring = Keyring()
             state = await state_at(settings, log, vault, keyring=keyring, from_zero=True)
+            if selection.user is not None and "/" not in selection.user:  # No number of a user.
+                await find_user(state, vault, selection.user)
             history = History(log, keyring, vault, None, lambda: state.vocabulary)
             selected = await select(selection, state, history, LogWatcher(log))
             checkpoints = checkpoints_of(settings, log)

@@ -16,7 +16,7 @@ from eventapi.bootstrap.paths import files_of_server
 from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import FilePath, loaded, settings_options
 from eventapi.cli.vaults import check_all_have_keys
 from eventapi.configuration.settings import Settings
 from events.io.files import TEMPORARY, make_file, sync_directory
@@ -36,7 +36,7 @@ Format = Literal["jsonl", "db-json"]
 )
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=FilePath(allow_dash=True),
     default="-",
     help="The file to write, completely or not at all; default: standard output.",
 )
@@ -67,7 +67,7 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
     Standard output, also as `/dev/stdout`, a pipe or a device is written directly. A link stays: the
     file that it leads to is replaced.
     """
-    if str(output) == "-" or is_stdout(output):
+    if is_stdout(output):
         yield sys.stdout.buffer
         return
     if output.exists() and not output.is_file():
@@ -76,7 +76,10 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
         return
     output = output.resolve()
     temporary = output.with_name(f".{output.name}.{os.getpid()}{TEMPORARY}")
-    descriptor = make_file(temporary, os.O_WRONLY)
+    try:
+        descriptor = make_file(temporary, os.O_WRONLY)
+    except OSError as error:  # The name of the temporary file says nothing to a person.
+        raise OSError(error.errno, error.strerror, str(output)) from None
     try:
         with os.fdopen(descriptor, "wb") as out:
             yield out
@@ -89,7 +92,9 @@ def open_output(output: Path) -> Iterator[BinaryIO]:
 
 
 def is_stdout(output: Path) -> bool:
-    """Whether a path, such as `/dev/stdout`, leads to what standard output is."""
+    """Whether a path is ``-``, or leads to standard output, such as `/dev/stdout`."""
+    if str(output) == "-":
+        return True
     with suppress(OSError):  # There is no such file, or stdout is none.
         return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
     return False

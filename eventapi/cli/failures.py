@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from io import StringIO
 from typing import ClassVar, Final
 
 import click
 
+from events.database.urls import mask_url
 from events.messages import commands
 from events.messages.message import Message
 
@@ -20,10 +24,40 @@ CLOSED_PIPE: Final = 128 + 13
 """The last two are the codes that a shell reports for SIGINT and SIGPIPE."""
 
 
+_ADDRESS: Final = re.compile(r"[A-Za-z][\w.+\-]*://.*", re.DOTALL)
+"""Also behind the name of an option and a ``=``."""
+
+typed_arguments: ContextVar[Sequence[str]] = ContextVar("typed_arguments", default=())
+"""The arguments of the command, whose addresses may have passwords."""
+
+
 def echo_error(text: str) -> None:
-    """Print a text on stderr; that stderr is full or closed changes no result."""
+    """Print a text on stderr, without the passwords of addresses among the arguments.
+
+    That stderr is full or closed changes no result.
+    """
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(_without_passwords(text), err=True)
+
+
+def _without_passwords(text: str) -> str:
+    """Mask the addresses that a person typed in the place of something else."""
+    for argument in typed_arguments.get():
+        if found := _ADDRESS.search(argument):
+            address = found[0]
+            for form in (address, repr(address)[1:-1]):
+                text = text.replace(form, mask_url(address))
+    return text
+
+
+def show_click_error(error: click.ClickException) -> None:
+    """Print an error of click by `echo_error`, or one of ours."""
+    if isinstance(error, Failure):
+        error.show()
+        return
+    shown = StringIO()
+    error.show(shown)
+    echo_error(shown.getvalue().removesuffix("\n"))
 
 
 class Failure(click.ClickException):

@@ -24,8 +24,9 @@ from eventapi.cli.opening import (
     state_at,
     writing_journal,
 )
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import OpenedFile, json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
+from eventapi.cli.vaults import check_all_have_keys
 from eventapi.commands.resources import Import
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import Batch, CommandResult, PendingWrite
@@ -35,6 +36,7 @@ from events.errors import EmailTaken, UsernameTaken
 from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED, IMPORT_REPEATED
 from events.record import entity_number
 from events.sealing import Keyring
+from events.vault.tombstones import contents_of
 from events.vocabulary.resources import Created
 from events.vocabulary.users import UserDisabled, UserRegistered
 from projections.state import State
@@ -66,7 +68,7 @@ class ImportResult(msgspec.Struct, frozen=True):
 
 
 @click.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=OpenedFile("rb"))
 @click.option(
     "--mend",
     is_flag=True,
@@ -175,7 +177,9 @@ async def _import_contents(
 
 async def _current_state(settings: Settings) -> State:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        return await state_at(settings, log, vault)
+        state = await state_at(settings, log, vault)
+        check_all_have_keys(await contents_of(vault), state.users.by_id.values())
+    return state
 
 
 def _plan_or_refuse(contents: Contents, state: State, item: Declared, mend: bool) -> Plan:

@@ -8,6 +8,8 @@ import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -57,17 +59,28 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _exit_orderly(number: int, _: FrameType | None) -> NoReturn:
+    """Signal handler: exit, so that temporary files are removed.
+
+    A second signal ends the process at once.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    logging.getLogger("asyncio").disabled = True  # It would log every task that is cancelled.
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the program on this process's arguments, and exit.
 
-    Process 1 of a container must handle SIGTERM, because the kernel drops it otherwise.
+    SIGTERM has a handler also because the kernel drops it for process 1 of a container otherwise.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # See `eventapi.__main__`.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _prepare_streams()
     isolate_children()
-    if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _exit_orderly)
     logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)
     try:
         program.main(prog_name="eventapi")

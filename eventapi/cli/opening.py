@@ -124,6 +124,8 @@ def resolve_log(place: str) -> str:
 
 def settings_for_log(place: str, settings: Settings) -> Settings:
     """The settings with the log at another place; raises `Misuse` for a bad URL."""
+    if not place:
+        raise Misuse("the place of a log is empty: name a file, a directory or a database")
     try:
         return msgspec.structs.replace(settings, log=resolve_log(place))
     except ValueError as error:

@@ -17,6 +17,7 @@ from eventapi.configuration.load import LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
 from eventapi.configuration.types import log_fault
 from events.archive.places import is_archive
+from events.database.urls import mask_url
 from events.errors import ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -47,6 +48,61 @@ def setting_option(
         callback=_store_flag,
         help=f"{help_}; overrides {_variable(name)}.",
     )
+
+
+class Utf8(click.ParamType[str]):
+    """A text that goes into the log; the name of a file may have any bytes instead."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check an argument; raises `UnicodeEncodeError`, which `Program` reports."""
+        str(value).encode()
+        return str(value)
+
+
+UTF8: Final = Utf8()
+
+
+class _PathParam(click.ParamType[Any]):
+    """Refuses an empty path, and an address.
+
+    An address may have a password, so it is not repeated.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert an argument; raises `click.BadParameter`."""
+        if "://" in str(value):
+            self.fail("it must be a path, and not an address.", param, ctx)
+        if not str(value):
+            self.fail("it is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FilePath(_PathParam, click.Path):
+    """A path, as a `Path`, or ``-`` where that is allowed."""
+
+    def __init__(
+        self, *, exists: bool = False, dir_okay: bool = False, allow_dash: bool = False
+    ) -> None:
+        super().__init__(exists=exists, dir_okay=dir_okay, allow_dash=allow_dash, path_type=Path)
+
+
+class OpenedFile(_PathParam, click.File):
+    """A file that is opened to be read, or ``-`` for standard input."""
+
+
+class CheckpointPlace(click.ParamType[str]):
+    """The place of a checkpoint: a path, or a URL, which cannot have a password."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check an argument; raises `click.BadParameter`."""
+        place = str(value)
+        if not place or ("://" in place and mask_url(place) != place):
+            self.fail("it must be a path, or http://HOST/PATH without a user.", param, ctx)
+        return place
 
 
 class LogPlace(click.Path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -22,9 +22,12 @@ from eventapi.cli.failures import (
     MISUSE,
     Failure,
     Misuse,
+    show_click_error,
+    typed_arguments,
 )
 from eventapi.server.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
+from events.io.files import system_reason
 from events.io.garbage import pause_gc
 from events.messages.commands import NOT_UTF8, SYSTEM_ERROR
 
@@ -86,9 +89,10 @@ class Program(LazyGroup):
             sys.stdout.flush()
         return result
 
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
-        code = self._run(*args, **kwargs)
+        typed_arguments.set(sys.argv[1:] if args is None else [*args])
+        code = self._run(args, *rest, **kwargs)
         _discard_unwritten()
         sys.exit(code)
 
@@ -103,8 +107,7 @@ class Program(LazyGroup):
                 logging.getLogger("asyncio").disabled = True
             return INTERRUPTED
         except click.ClickException as error:
-            with suppress(OSError):  # As in `echo_error`, for the errors of click itself.
-                error.show()
+            show_click_error(error)
             return error.exit_code
         except UnicodeEncodeError:  # What files and requests have is checked where it is read.
             Misuse(NOT_UTF8).show()
@@ -115,7 +118,10 @@ class Program(LazyGroup):
 
 
 def _report_error(error: EventapiError | OSError) -> int:
-    message = error.message if isinstance(error, EventapiError) else SYSTEM_ERROR.about(str(error))
+    if isinstance(error, EventapiError):
+        message = error.message
+    else:
+        message = SYSTEM_ERROR.about(system_reason(error))
     Failure(message).show()
     return ANSWER_IS_NO if isinstance(error, Refusal) else COULD_NOT_RUN
 

@@ -11,7 +11,7 @@ import click
 from eventapi.bootstrap.storage import checkpoints_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import OpenedFile, loaded, settings_options
 from events.errors import SigningSuspended
 from events.messages.commands import NO_POSITION, NOT_A_CHECKPOINT
 from events.transparency.checkpoints import Checkpoints
@@ -21,7 +21,7 @@ from events.transparency.checkpoints import Checkpoints
 @click.option("--key", is_flag=True, help="Print the verifier key instead of a checkpoint.")
 @click.option(
     "--cosigned",
-    type=click.File(encoding="utf-8"),
+    type=OpenedFile(encoding="utf-8"),
     metavar="FILE",
     help="Store the signatures of witnesses in FILE, a checkpoint of this log.",
 )
@@ -34,6 +34,8 @@ def checkpoint(key: bool, cosigned: TextIO | None, newest_cosigned: bool) -> Non
 
     A checkpoint that contradicts an earlier one is never signed.
     """
+    if key + (cosigned is not None) + newest_cosigned > 1:
+        raise click.UsageError("give only one of --key, --cosigned and --newest-cosigned")
 
     async def work(checkpoints: Checkpoints) -> str:
         if key:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from eventapi.cli.options import UTF8
 from eventapi.journal.origin import Origin
 from eventapi.values.reasons import reason_fault
 
@@ -20,6 +21,7 @@ def reason_option(function: Function) -> Function:
     return click.option(
         "--reason",
         metavar="TEXT",
+        type=UTF8,
         callback=_check,
         expose_value=False,
         help="Why, up to 500 characters; it is sealed into the event.",

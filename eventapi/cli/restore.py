@@ -20,10 +20,17 @@ import msgspec
 from eventapi.bootstrap.paths import checkpoint_path, signing_key_path
 from eventapi.bootstrap.start_check import check_log_is_there
 from eventapi.bootstrap.storage import checkpoints_of, open_journal, open_log_and_vault
-from eventapi.cli.failures import Failure, Misuse, NegativeResult
+from eventapi.cli.failures import Failure, Misuse, NegativeResult, reason_of
 from eventapi.cli.install_copy import install_copy
 from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
-from eventapi.cli.options import LogPlace, json_option, loaded, settings_options
+from eventapi.cli.options import (
+    CheckpointPlace,
+    FilePath,
+    LogPlace,
+    json_option,
+    loaded,
+    settings_options,
+)
 from eventapi.cli.output import echo_warning, print_fields, print_json
 from eventapi.cli.vaults import add_missing_keys, read_vault_file
 from eventapi.cli.verify import load_checkpoint, load_tree_head
@@ -48,7 +55,7 @@ from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
 from events.transparency.signing.port import KEY_PREFIX, SigningState
 
 _SEED_BYTES = 32
-_VAULT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_VAULT_FILE = FilePath(exists=True)
 
 
 class RestoreResult(msgspec.Struct, frozen=True):
@@ -83,6 +90,7 @@ class _Request(msgspec.Struct, frozen=True):
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
+    type=CheckpointPlace(),
     help="The newest known checkpoint; the log must continue it, and its key then signs again.",
 )
 @click.option(
@@ -189,8 +197,8 @@ def _own_verifier_key(settings: Settings) -> str | None:
         return Signer.parse(path.read_text(encoding="ascii")).verifier.vkey
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise Failure(OWN_KEY_UNREADABLE.fill(path=path, reason=error)) from None
+    except (OSError, ValueError) as error:
+        raise Failure(OWN_KEY_UNREADABLE.fill(path=path, reason=reason_of(error))) from None
 
 
 async def _add_keys_from_copy(settings: Settings, path: Path) -> None:

@@ -270,11 +270,15 @@ def _kinds(info: inspect.Type) -> Iterator[Any]:
 
 
 def _decoded(text: str) -> Any:
-    """The JSON value in a cell, or the text if it has none."""
+    """The JSON value in a cell, as its bytes, or the text if it has none.
+
+    The bytes are decoded with the row: an encoder would refuse some values, and change others.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return text
+    return msgspec.Raw(text.encode())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,14 @@ from eventapi.bootstrap.process import DAMAGED
 from eventapi.bootstrap.start_check import check_start
 from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
-from eventapi.cli.options import flags, loaded, set_flag, setting_option, settings_options
+from eventapi.cli.options import (
+    FilePath,
+    flags,
+    loaded,
+    set_flag,
+    setting_option,
+    settings_options,
+)
 from eventapi.cli.setting_checks import check_values
 from eventapi.configuration.settings import Settings
 from eventapi.server.connections import IDLE_SECONDS, MAX_CONNECTIONS
@@ -63,7 +70,7 @@ CLOCK_PATIENCE_SECONDS: Final = 60.0
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
-_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_EXISTING_FILE = FilePath(exists=True)
 
 
 @click.command()
@@ -79,7 +86,7 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--uds",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=FilePath(dir_okay=True),
     help="Unix socket to listen on, instead of a host and a port.",
 )
 @click.option("--reload", is_flag=True, help="Restart when the code changes.")

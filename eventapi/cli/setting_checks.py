@@ -8,9 +8,11 @@ from events.errors import ConfigurationError
 
 
 def check_values(settings: Settings) -> None:
-    """Raise `Misuse` for a secret key or a private key that no server can use."""
+    """Raise `Misuse` for a key, or a sender of mails, that no server can use."""
     if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
         raise Misuse("EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CERTFILE")
+    if settings.mail_from != Settings().mail_from:
+        _check_sender(settings.mail_from)
     if settings.secret_key is None:
         return
     # Slow to import, and the parent of several workers would keep it in memory.
@@ -20,6 +22,15 @@ def check_values(settings: Settings) -> None:
         parse_keys(settings.secret_key)
     except ConfigurationError as error:
         raise Misuse(f"EVENTAPI_{error}") from None
+
+
+def _check_sender(sender: str) -> None:
+    from eventapi.mail.compose import parse_sender  # noqa: PLC0415 - as above
+
+    try:
+        parse_sender(sender)
+    except ValueError as error:
+        raise Misuse(f"EVENTAPI_MAIL_FROM: {error}") from None
 
 
 def check_resources(settings: Settings) -> None:

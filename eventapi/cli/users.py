@@ -26,7 +26,7 @@ from eventapi.cli.opening import (
     stored_secret_keys,
     writing_journal,
 )
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import UTF8, FilePath, loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.cli.reasons import command_origin, reason_option
 from eventapi.cli.user_list import Listed, listed, living_users
@@ -95,9 +95,9 @@ def list_users(as_json: bool) -> None:
 
 
 @users.command()
-@click.argument("username")
-@click.argument("email")
-@click.option("--full-name", help="The full name of the user.")
+@click.argument("username", type=UTF8)
+@click.argument("email", type=UTF8)
+@click.option("--full-name", type=UTF8, help="The full name of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
@@ -120,9 +120,13 @@ def create(
         click.echo(f"{user.subject} is {printable(user.username)}")
 
 
+_MAX_PIPED_BYTES: Final = 1 << 16
+"""Far above the longest password; a device may have no end."""
+
+
 def _piped_password() -> str:
     try:
-        text = sys.stdin.buffer.read().decode()
+        text = sys.stdin.buffer.read(_MAX_PIPED_BYTES).decode()
     except UnicodeDecodeError:
         raise NegativeResult("the password is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")
@@ -169,8 +173,8 @@ class _UserCommand(click.Command):
             raise click.UsageError(f"{error.format_message()} {_DASHED}", ctx) from None
 
 
-_role = click.argument("role")
-_username = click.argument("username")
+_role = click.argument("role", type=UTF8)
+_username = click.argument("username", type=UTF8)
 
 
 @users.command(cls=_UserCommand)
@@ -267,7 +271,7 @@ def reset_password(username: str, as_link: bool) -> None:
 
 @users.command("set-email", cls=_UserCommand)
 @_username
-@click.argument("email")
+@click.argument("email", type=UTF8)
 @reason_option
 @settings_options
 def set_email(username: str, email: str) -> None:
@@ -288,7 +292,7 @@ def remove_totp(username: str) -> None:
 
 
 @users.command(cls=_UserCommand)
-@click.argument("username", required=False)
+@click.argument("username", required=False, type=UTF8)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
     "--finish", is_flag=True, help="Destroy the keys and remove the mails that an erasure left."
@@ -316,7 +320,7 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
 @_username
 @click.argument(
     "file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=FilePath(allow_dash=True),
     default="-",
     required=False,
 )

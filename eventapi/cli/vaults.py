@@ -8,12 +8,14 @@ from pathlib import Path
 from eventapi.bootstrap import storage
 from eventapi.bootstrap.storage import async_closing
 from eventapi.cli.failures import NegativeResult
+from eventapi.commands.users import named
 from eventapi.configuration.settings import Settings
 from events.messages.commands import ERASED_USER_ALIVE, KEYS_OF_OTHER_LOG, OTHER_KEY
 from events.messages.erasures import users_without_keys
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merge
+from projections.state import State
 from projections.tables.users import User
 
 
@@ -78,6 +80,16 @@ def check_all_have_keys(contents: VaultContents, users: Collection[User]) -> Non
     lost = [user.subject for user in users if user.status != "erased" and user.subject not in known]
     if lost:
         raise NegativeResult(users_without_keys(lost))
+
+
+async def find_user(state: State, vault: Vault, username: str) -> User:
+    """The user with that name.
+
+    Raises `NotFound`, and `NegativeResult` if users have no names because their keys are lost.
+    """
+    if state.users.find_by_username(username) is None:
+        check_all_have_keys(await contents_of(vault), state.users.by_id.values())
+    return named(state, username)
 
 
 async def copy_keys(vault: Vault, source: VaultContents, users: Collection[User]) -> int:

@@ -25,7 +25,14 @@ from eventapi.cli.failures import (
     NegativeResult,
     reason_of,
 )
-from eventapi.cli.options import LogPlace, json_option, loaded, settings_options
+from eventapi.cli.options import (
+    CheckpointPlace,
+    FilePath,
+    LogPlace,
+    json_option,
+    loaded,
+    settings_options,
+)
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import join_readings, read_vault
 from eventapi.cli.verdict import verdict
@@ -41,14 +48,16 @@ from events.messages.commands import (
     DATABASE_BEHIND_MARK,
     KEY_UNUSABLE,
     NOT_A_REGULAR_FILE,
+    VAULT_OF_OTHER_LOG,
     WHOLE,
 )
 from events.messages.errors import CHECKPOINT_NOT_COSIGNED
 from events.messages.message import Message
+from events.sealing import SEAL_IS_BROKEN
 from events.transparency.policy import Policy
 from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
-from events.verification.report import Finding, Kind, Report
+from events.verification.report import DAMAGE, Finding, Kind, Report
 from events.verification.verify import verify
 
 _DOWNLOAD_SECONDS = 30.0
@@ -61,18 +70,19 @@ _CHUNK_BYTES = 1 << 20
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
+    type=CheckpointPlace(),
     help="A checkpoint that the log must continue, for example http://SERVER/log/checkpoint.",
 )
 @click.option("--key", metavar="VKEY", help="The verifier key that must have signed it.")
 @click.option(
     "--witnesses",
-    type=click.Path(exists=True, path_type=Path),
+    type=FilePath(exists=True, dir_okay=True),
     metavar="POLICY",
     help="A trust policy (C2SP tlog-policy) whose witnesses must have cosigned it.",
 )
 @click.option(
     "--prefix-of",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(exists=True),
     metavar="FILE",
     help="A log that must begin with the checked one, byte for byte.",
 )
@@ -168,8 +178,22 @@ def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> 
     report = verify_file(path, head, vault)
     if any(finding.kind == "key" for finding in report.findings):
         # A user may have registered after the vault was read.
-        report = verify_file(path, head, join_readings(vault, asyncio.run(read_vault(settings))))
+        vault = join_readings(vault, asyncio.run(read_vault(settings)))
+        report = verify_file(path, head, vault)
+    if is_vault_of_other_log(path, head, report):
+        raise Failure(VAULT_OF_OTHER_LOG)
     return report
+
+
+def is_vault_of_other_log(path: Path, head: TreeHead | None, report: Report) -> bool:
+    """Whether the keys of a report open no seal, though the log is whole without them.
+
+    A log that contradicts its checkpoint may be forged: then the vault is the right one.
+    """
+    flaws = [one.detail for one in report.findings if one.kind in DAMAGE]
+    if report.seals or not flaws or not all(flaw.startswith(SEAL_IS_BROKEN) for flaw in flaws):
+        return False
+    return verify_file(path, head, None).ok
 
 
 def load_tree_head(checkpoint: str, key: str | None, policy: Policy | None = None) -> TreeHead:

@@ -21,7 +21,7 @@ from eventapi.cli.opening import (
     stored_secret_keys,
     writing_journal,
 )
-from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.options import UTF8, json_option, loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.commands.command import Command
 from eventapi.commands.webhooks import (
@@ -97,9 +97,13 @@ async def _views(settings: Settings) -> list[WebhookView]:
 
 
 @webhooks.command()
-@click.argument("url")
-@click.option("--type", "types", multiple=True, help="A type of events, or KIND.*; repeatable.")
-@click.option("--description", default="", help="A text for operators, in the log in clear.")
+@click.argument("url", type=UTF8)
+@click.option(
+    "--type", "types", type=UTF8, multiple=True, help="A type of events, or KIND.*; repeatable."
+)
+@click.option(
+    "--description", type=UTF8, default="", help="A text for operators, in the log in clear."
+)
 @settings_options
 def add(url: str, types: tuple[str, ...], description: str) -> None:
     """Deliver later events to a URL; prints the secret, which is shown only here."""

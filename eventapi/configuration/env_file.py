@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 from pathlib import Path
 from typing import Final
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
+from dotenv.variables import Variable, parse_variables
 
 from events.errors import ConfigurationError
 from events.messages.errors import BAD_SETTING
 
 _UTF8: Final = "utf-8-sig"  # Editors on Windows put a byte order mark first.
 _CURE: Final = "save the file as UTF-8"
+_UNSET: Final = (
+    "its value has a ${...} that is not set; set it on a line before, or, if the characters are meant, "
+    "put the setting into the environment"
+)
 
 
 def read_env_file(path: Path, prefix: str) -> dict[str, str]:
@@ -23,9 +29,10 @@ def read_env_file(path: Path, prefix: str) -> dict[str, str]:
     ``python-dotenv`` skips lines that it cannot parse, so that a server would start without their
     settings. This function raises `ConfigurationError` with the number of the first such line, but
     not its content, which may be a secret. Names that begin with ``prefix`` are settings: a value
-    of several lines must not contain another setting.
+    of several lines must not contain another setting, and ``${NAME}`` in a value must be set, in the
+    environment or on an earlier line, or have a default: ``${NAME:-DEFAULT}``.
     """
-    text = _read_text(path)
+    text, known = _read_text(path), {*os.environ}
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line + _blank_lines(binding.original.string)
         if binding.error:
@@ -37,8 +44,18 @@ def read_env_file(path: Path, prefix: str) -> dict[str, str]:
             raise _unreadable_line(
                 path, line, "its value contains another setting; close the quote"
             )
+        if binding.key is not None:
+            if binding.key.startswith(prefix) and not known >= _variables_in(binding.value or ""):
+                raise _unreadable_line(path, line, _UNSET)
+            known.add(binding.key)
     values = dotenv_values(stream=io.StringIO(text))
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _variables_in(value: str) -> set[str]:
+    """The names that ``python-dotenv`` replaces, by an empty text if they are not set."""
+    found = parse_variables(value)
+    return {one.name for one in found if isinstance(one, Variable) and one.default is None}
 
 
 def _blank_lines(statement: str) -> int:

@@ -67,7 +67,7 @@ def load(
     for variable, text in (flags or {}).items():
         name = variable.removeprefix(PREFIX)
         texts[name] = text
-        origins[name] = f"--{name.lower()}"
+        origins[name] = f"--{name.lower().replace('_', '-')}"
     values: dict[str, Any] = {}
     for name, text in texts.items():
         values[name] = setting_descriptions()[name].parse(text)

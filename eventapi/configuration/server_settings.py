@@ -18,7 +18,9 @@ from eventapi.configuration.types import (
     Workers,
     data_fault,
     database_file_name,
+    host_fault,
     log_fault,
+    modules_fault,
     segment_bytes_fault,
 )
 from events.archive.places import is_archive, is_bucket
@@ -34,6 +36,7 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
             "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
             "`::` every address. `serve --host` overrides it.",
             values="an address or a name of this machine",
+            check=host_fault,
             example="0.0.0.0",  # noqa: S104 - nothing listens on it here
         ),
     ] = "127.0.0.1"
@@ -104,6 +107,7 @@ class ServerSettings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unkno
         describe(
             "Python modules that declare resources. `--resources` overrides it.",
             values="names of modules, separated by commas",
+            check=modules_fault,
             default="none; only items",
             example="shop,crm.models",
         ),

@@ -33,6 +33,7 @@ from eventapi.configuration.types import (
     dates_fault,
     mail_fault,
     origins_fault,
+    path_fault,
     proxies_fault,
     redis_fault,
     time_fault,
@@ -99,6 +100,7 @@ class Settings(ServerSettings, frozen=True, rename=str.upper, forbid_unknown_fie
         describe(
             "Directory with templates that replace those of the package, by their names.",
             values="a path",
+            check=path_fault,
             default="none",
             example="/etc/eventapi/mail",
         ),
@@ -115,6 +117,7 @@ class Settings(ServerSettings, frozen=True, rename=str.upper, forbid_unknown_fie
         describe(
             "Trust policy (C2SP tlog-policy) with the witnesses that cosign the checkpoints of the log.",
             values="the path of a file",
+            check=path_fault,
             default="none",
             example="/etc/eventapi/witnesses.policy",
         ),
@@ -203,6 +206,7 @@ class Settings(ServerSettings, frozen=True, rename=str.upper, forbid_unknown_fie
             "File for these lines, in addition to stderr. It is not rotated; a program such as "
             "logrotate may rename it.",
             values="a path",
+            check=path_fault,
             default="none; only stderr",
             example="/var/log/eventapi/server.log",
         ),

@@ -21,7 +21,8 @@ from events.archive.places import bucket_fault, is_bucket
 from events.database.urls import database_fault
 
 _RATE = r"^(off|[1-9][0-9]*/(second|minute|hour|day))$"
-_HOST = r"([A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"  # to 65535
+_HOST = rf"([A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?"
 _ORIGIN = rf"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://{_HOST}/?)$"
 _LINK = r"^(https?:/)?/[!#-;=?-~]+$"
 _PUBLIC = rf"^[Hh][Tt][Tt][Pp][Ss]?://{_HOST}(/[A-Za-z0-9._~%!$&'()*+,;=:@\-]+)*/?$"
@@ -46,12 +47,19 @@ PublicUrl = Annotated[str, Meta(pattern=_PUBLIC)]
 Sender = Annotated[str, Meta(pattern=_SENDER)]
 Dsn = Annotated[str, Meta(pattern=_DSN)]
 
+
+def path_fault(path: str) -> str:
+    """Refuse a URL, which may have a password, as the path of a file."""
+    return "must be a path, and not an address" if "://" in path else ""
+
+
 CertificateFile = Annotated[
     Text | None,
     describe(
         "Certificate chain of the server, PEM; with it, the server serves HTTPS and not HTTP. "
         "`serve --ssl-certfile` overrides it.",
         values="a path",
+        check=path_fault,
         default="HTTP",
         example="/etc/eventapi/cert.pem",
     ),
@@ -61,6 +69,7 @@ KeyFile = Annotated[
     describe(
         "Private key of the certificate, PEM. `serve --ssl-keyfile` overrides it.",
         values="a path",
+        check=path_fault,
         default="in the file of the certificate",
         example="/etc/eventapi/key.pem",
     ),
@@ -144,6 +153,16 @@ def log_fault(log: str) -> str:
     """Refuse a URL that is not one of a supported database or of a bucket."""
     fault = bucket_fault if is_bucket(log) else database_fault
     return (fault(log) or "") if "://" in log else ""
+
+
+def host_fault(host: str) -> str:
+    """Refuse a URL, which may have a password; binding finds the other faults."""
+    return "must be an address or a name of this machine" if "://" in host else ""
+
+
+def modules_fault(names: Sequence[str]) -> str:
+    """Refuse a URL as the name of a module; the import finds the other faults."""
+    return "must be names of modules" if any("://" in name for name in names) else ""
 
 
 def data_fault(path: str) -> str:

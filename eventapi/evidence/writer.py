@@ -66,7 +66,11 @@ class EvidenceWriter:
         self.lines_to_read = len(selected.positions) * (2 if selection.open else 1)
 
     async def record_openings(self, client: Client, actor: str) -> int:
-        """Record that ``actor`` opens the values, before `parts`; see `record_openings`."""
+        """Record that ``actor`` opens the values, before `parts`; see `record_openings`.
+
+        Raises `SigningSuspended`, because then nothing is opened.
+        """
+        await self._checkpoints.check()
         users: Counter[str] = Counter()
         async for lines in self._read(self._positions):
             users.update(user for user in map(sealed_for, lines) if user in self._keyring)

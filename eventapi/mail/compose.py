@@ -34,8 +34,7 @@ class Composer:
     def __init__(self, templates: Templates, sender: str, base_url: str) -> None:
         """``sender`` is an address with a name or without; links begin with ``base_url``."""
         self._templates = templates
-        name, address = parseaddr(sender)
-        self._sender = parse_address(address, name)
+        self._sender = parse_sender(sender)
         self._base_url = base_url
 
     def compose(self, letter: Letter, record: Record) -> Mail:
@@ -73,6 +72,12 @@ class Composer:
             recipient.addr_spec,
             message.as_bytes(),
         )
+
+
+def parse_sender(sender: str) -> Address:
+    """An address with a name or without; raises `ValueError`."""
+    name, address = parseaddr(sender)
+    return parse_address(address, name)
 
 
 def parse_address(text: str, name: str = "") -> Address:

@@ -114,13 +114,13 @@ def _imported(name: str) -> ModuleType:
         ) from None
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"the module {name!r} cannot be imported: {type(error).__name__}: {error}{_place(name, error)}"
         ) from error
 
 
-def _place(name: str, error: Exception) -> str:
+def _place(name: str, error: BaseException) -> str:
     """The line of a module at which its import failed, and the class around it."""
     stem = name.rpartition(".")[2]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -69,7 +69,8 @@ def _read_keys(path: Path) -> Sequence[str]:
 
 def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigurationError:
     hint = permission_hint(path, error) if isinstance(error, OSError) else ""
-    return ConfigurationError(f"the secret key {path} cannot be read or made: {error}{hint}")
+    reason = getattr(error, "strerror", None) or error
+    return ConfigurationError(f"the secret key {path} cannot be read or made: {reason}{hint}")
 
 
 def is_missing(given: str | None, data: Path) -> bool:

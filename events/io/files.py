@@ -204,6 +204,13 @@ def _statx() -> Any:
     return getattr(ctypes.CDLL(None), "statx", None)
 
 
+def system_reason(error: OSError) -> str:
+    """Return the path and the text of a system error, without its number."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
 def permission_hint(path: Path, error: OSError) -> str:
     """Return what an operator can do about a permission error, or an empty text."""
     if error.errno not in {errno.EACCES, errno.EPERM}:

@@ -182,6 +182,12 @@ KEY_UNUSABLE: Final = Message(
     _UNCHANGED,
     "give the verifier key as `eventapi log checkpoint --key` prints it",
 )
+VAULT_OF_OTHER_LOG: Final = Message(
+    "no key in the vault opens any seal of this log: the vault is that of another log",
+    "The log is unchanged, whole and chained. Only what is sealed in it was not checked.",
+    "name the data directory with the vault of this log: --data DIR or EVENTAPI_DATA; if the vault was "
+    "lost, move this one away and type `eventapi log restore --vault KEYS`",
+)
 CHECKPOINT_NOT_SIGNED: Final = Message(
     "the checkpoint {checkpoint} is not signed by {key}",
     "Nothing was changed, and the log was not checked: this checkpoint proves nothing about it.",

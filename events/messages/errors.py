@@ -212,7 +212,7 @@ VAULT_UNUSABLE: Final = Message(
 LOG_KEY_UNREADABLE: Final = Message(
     "the log's key {path} cannot be read: {reason}",
     "Nothing is signed until the key can be read. Writes continue, and nothing was lost.",
-    "fix the permissions of {path}, or put its copy back; if the key is lost, "
+    "fix the permissions of {path}, or put its copy back; if the key is lost, mv {path} {path}.lost, then "
     "`eventapi log restore --new-key`",
 )
 LOG_KEY_MISSING: Final = Message(

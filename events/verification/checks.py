@@ -23,10 +23,12 @@ class MissingKeys(msgspec.Struct):
     """The users whose seals could not be opened, and the users erased in the log.
 
     ``lines`` maps a user (``users/7``) to position and byte offset of the first such line.
+    ``opened`` counts the seals that the other keys opened.
     """
 
     lines: dict[str, tuple[int, int]] = {}
     erased: set[str] = set()
+    opened: int = 0
 
     def record_line(
         self, sealed_for: str, subject: str, is_erasure: bool, place: tuple[int, int]
@@ -41,6 +43,7 @@ class MissingKeys(msgspec.Struct):
         """Add the records of lines that come after these."""
         self.lines = later.lines | self.lines
         self.erased |= later.erased
+        self.opened += later.opened
 
 
 class CheckedLines(msgspec.Struct, frozen=True):
@@ -91,6 +94,7 @@ def check_lines(
             cipher = keyring.get(parsed.sealedfor)
             if cipher is not None:
                 check_seal(parsed, cipher, vocabulary)
+                missing.opened += 1
             else:
                 is_erasure = type(parsed.data) is UserErased
                 missing.record_line(parsed.sealedfor, parsed.subject, is_erasure, (position, end))

@@ -63,7 +63,7 @@ class Report(msgspec.Struct, frozen=True):
 
     ``lines`` counts the records that are intact and in their place, ``bytes`` the bytes that were
     checked, ``left_off`` the findings beyond `MAX_FINDINGS`. ``marked`` is true if a mark beside
-    the log states how far it is published.
+    the log states how far it is published. ``seals`` counts those that the given keys opened.
     """
 
     lines: int
@@ -72,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     marked: bool
     findings: list[Finding]
     left_off: int = 0
+    seals: int = 0
 
     @property
     def ok(self) -> bool:

@@ -98,7 +98,8 @@ def verify(
     good = run.mode.good
     head = LastGood(good.position, good.hash.hex())
     is_marked = run.published is not None
-    return Report(run.lines, judged, head, is_marked, run.findings, run.left_off)
+    seals = run.opened_seals
+    return Report(run.lines, judged, head, is_marked, run.findings, run.left_off, seals)
 
 
 def _ignore_progress(_: int) -> None:
@@ -135,6 +136,11 @@ class _Verification:
             pass
         except DamagedLog as error:
             self._report("mark", 0, 0, error.reason)
+
+    @property
+    def opened_seals(self) -> int:
+        """The number of seals that the keys opened."""
+        return self._missing.opened
 
     def _report(
         self, kind: Kind, position: int, offset: int, detail: str, subject: str = ""

@@ -666,22 +666,32 @@ def main(arguments):
     if sha256(own).hex().encode() not in files.get(MANIFEST, b"") and not check.faults:
         check.fault("verify.py", 0, "it is not as the manifest has it")
     remarks = ["%s, lines %s: %s" % (OPENED, spans(at), text) for text, at in check.remarks.items()]
-    for note in check.notes + remarks:
-        print("NOTE  " + ascii(note)[1:-1])
+    lines = ["NOTE  " + ascii(note)[1:-1] for note in check.notes + remarks]
     for name, line, text in check.faults:
         where = "%s, line %d" % (name, line) if line else name
-        print("WRONG " + ascii("%s: %s" % (where, text))[1:-1])
+        lines.append("WRONG " + ascii("%s: %s" % (where, text))[1:-1])
     if check.faults:
-        print("The pack is not genuine or not whole: %d faults." % len(check.faults))
-        return 1
-    signer = key or Key(files[KEY].decode())
-    print("OK    %d lines are in the log that %s signed." % (len(check.lines), signer.name))
-    if OPENED in files:
-        print("OK    %d opened values are those that were sealed." % check.proven_values)
-    if key is None:
-        print("      Compare this key with one that did not come with the pack:")
-        print("      " + signer.text)
-    return 0
+        lines.append("The pack is not genuine or not whole: %d faults." % len(check.faults))
+    else:
+        signer = key or Key(files[KEY].decode())
+        text = "OK    %d lines are in the log that %s signed."
+        lines.append(text % (len(check.lines), signer.name))
+        if OPENED in files:
+            text = "OK    %d opened values are those that were sealed."
+            lines.append(text % check.proven_values)
+        if key is None:
+            lines.append("      Compare this key with one that did not come with the pack:")
+            lines.append("      " + signer.text)
+    show(lines)
+    return 1 if check.faults else 0
+
+
+def show(lines):
+    """Print the result; a closed pipe or a full disk does not change the exit code."""
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -48,8 +48,11 @@ class JsonlReader(PublishedLines):
         except FileNotFoundError:
             raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG)) from None
         except OSError as error:
-            hint = permission_hint(path, error)
-            reason = f"the log {path} cannot be read: {error.strerror}{hint}"
+            # The cause may be the commit index instead of the log.
+            found = Path(error.filename) if error.filename else path
+            reason = f"the log {path} cannot be read: {error.strerror}"
+            reason += f" ({found})" if found != path else ""
+            reason += permission_hint(found, error)
             raise ConfigurationError(reason) from error
 
     @property

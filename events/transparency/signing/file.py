@@ -34,7 +34,7 @@ from msgspec import DecodeError
 from msgspec.structs import replace
 
 from events.errors import ConfigurationError, LogUnavailable
-from events.io.files import make_directory, sync_directory, write_durably
+from events.io.files import make_directory, sync_directory, system_reason, write_durably
 from events.io.tasks import run_in_thread
 from events.messages.errors import LOG_KEY_UNREADABLE
 from events.transparency.signed_note import Note, Signer, TreeHead
@@ -134,7 +134,8 @@ class FileSigning:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            message = LOG_KEY_UNREADABLE.fill(path=self._key, reason=error)
+            reason = getattr(error, "strerror", None) or error
+            message = LOG_KEY_UNREADABLE.fill(path=self._key, reason=reason)
             raise ConfigurationError(message) from None
 
     def _read_own_register(self) -> Register | None:
@@ -246,4 +247,4 @@ def _translate_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LogUnavailable(f"the signing store cannot be used: {error.strerror}") from error
+        raise LogUnavailable(f"the signing store cannot be used: {system_reason(error)}") from error

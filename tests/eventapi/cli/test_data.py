@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from eventapi.testing.given import profile
+from tests.eventapi.cli import running
 from tests.eventapi.cli.running import invoke, written
 from tests.shop import Invoice, Line
 
@@ -222,6 +225,25 @@ def test_quotas_do_not_bind_an_operator(data: Path) -> None:
     assert invoke(data, "data", "import", str(file), *options, **quota).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("field", "cell"),
+    [
+        ("others", "[99999999999999999999]"),
+        ("mixed", '"""\\ud800"""'),
+        ("taxes", '"[{""name"":""a"",""rate"":1e999}]"'),
+    ],
+)
+def test_a_cell_with_a_value_that_json_or_its_type_lacks_is_a_fault_of_its_line(
+    data: Path, field: str, cell: str
+) -> None:
+    file = data.parent / "lines.csv"
+    file.write_text(f"invoice,{field}\n1,{cell}\n")
+    result = run(data, "import", str(file), "--resource", "lines", "--owner", "ann")
+    (fault,) = faults_of(result)
+    assert fault.startswith("line 2: ")
+    assert events(data) == 2
+
+
 def test_a_group_with_a_line_that_is_too_long_is_refused_by_its_line(data: Path) -> None:
     file = data.parent / "lines.ndjson"
     rows = [{"invoice": 1}, {"invoice": 1, "others": [10**18] * 5_000}]
@@ -271,6 +293,25 @@ def test_an_export_is_imported_again_with_numbers_and_times(
     renumbered = run(data, "import", str(file), "--resource", "invoices", "--owner", "ben")
     assert "2 got new numbers, because theirs were used before" in renumbered.stdout
     assert [one["id"] for one in exported(data, "--owner", "ben")] == [9, 10]
+
+
+@pytest.mark.parametrize(
+    ("options", "form"),
+    [((), "ndjson"), (("--output", "/dev/stdout"), "ndjson"), (("--output", "out.csv"), "csv")],
+)
+def test_the_format_of_standard_output_is_ndjson_without_a_suffix(
+    data: Path, options: Sequence[str], form: Format
+) -> None:
+    """Standard output may also be a file that has a suffix."""
+    import_text(data, "a.csv", CSV)
+    command = f'exec "$@" {shlex.join(options)} > out.csv'
+    arguments = ("data", "export", "--resource", "invoices", "--data", str(data))
+    ended = running.run(
+        data.parent, *arguments, command=["sh", "-c", command, "sh", *running.PROGRAM], **SHOP
+    )
+    assert (ended.code, ended.err) == (0, "")
+    first = (data.parent / "out.csv").read_text().partition("\n")[0]
+    assert first.startswith("id,number" if form == "csv" else '{"id":1,')
 
 
 def test_an_export_shows_an_owner_and_a_moment_and_no_erased_user(data: Path) -> None:

@@ -95,6 +95,34 @@ def test_the_pack_checks_itself_in_a_folder_of_its_own(data: Path, tmp_path: Pat
     assert (code, "WRONG lines.jsonl, line 3: " in printed) == (1, True), printed
 
 
+@pytest.mark.parametrize("stdout", ["closed pipe", "full disk"])
+def test_the_check_keeps_its_exit_code_without_a_reader(
+    data: Path, tmp_path: Path, stdout: str
+) -> None:
+    """As in `verify.py | head -1`."""
+    out = tmp_path / "evidence.zip"
+    output_of(data, "log", "evidence", "--user", "ann", str(out))
+    folder = tmp_path / "elsewhere"
+    shutil.unpack_archive(out, folder)
+
+    def verify() -> tuple[int, str]:
+        writing = os.open("/dev/full", os.O_WRONLY)
+        if stdout == "closed pipe":
+            os.close(writing)
+            reading, writing = os.pipe()
+            os.close(reading)
+        command = [sys.executable, "-I", str(folder / "verify.py")]
+        done = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writing)
+        return done.returncode, done.stderr
+
+    assert verify() == (0, "")
+    (folder / "lines.jsonl").write_bytes(b"")
+    assert verify() == (1, "")
+
+
 def test_since_and_until_include_their_ends(data: Path) -> None:
     def found(*arguments: str) -> list[int]:
         return positions_in(pack_of(data, "--user", "ann", *arguments))
@@ -125,6 +153,19 @@ def test_nothing_is_written_without_an_event(data: Path, tmp_path: Path) -> None
 
     assert list(tmp_path.glob("*evidence*")) == []
     assert tree(data) == before
+
+
+def test_nothing_is_opened_while_signing_is_suspended(data: Path, tmp_path: Path) -> None:
+    output_of(data, "log", "checkpoint")
+    (data / "events.jsonl.signed").unlink()
+    before = log_of(data)
+
+    code, error = refusal_of(
+        data, "log", "evidence", "--user", "ann", "--open", str(tmp_path / "evidence.zip")
+    )
+
+    assert (code, "Nothing is signed until an operator decides" in error) == (1, True)
+    assert log_of(data) == before
 
 
 def test_misuse_is_refused(data: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.eventapi.cli.running import (
     address_of,
     as_nobody,
     invoke,
+    message_in,
     run,
     running,
 )
@@ -177,6 +178,49 @@ def test_a_file_owned_by_root_is_reported_with_the_chown_command(
     for code, error in as_nobody(read_and_write):
         assert code == 3
         assert "chown --reference=data data/events.jsonl" in error
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("name", "command", "message"),
+    [
+        (
+            "events.jsonl.mark",
+            ["users", "list"],
+            "events.jsonl cannot be read: Permission denied (data",
+        ),
+        ("events.jsonl.mark", ["log", "verify"], "data/events.jsonl.mark: Permission denied"),
+        ("events.jsonl.key", ["log", "checkpoint"], "events.jsonl.key cannot be read: Permission"),
+        (
+            "events.jsonl.key",
+            ["log", "restore", "--new-key"],
+            "events.jsonl.key cannot be read: Per",
+        ),
+        (
+            "events.jsonl.checkpoint",
+            ["log", "prove", "1"],
+            "used: data/events.jsonl.checkpoint: Perm",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, command: list[str], message: str
+) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    tmp_path.parent.chmod(0o755)
+    data = tmp_path / "data"
+    assert invoke(data, "users", "create", "ann", "ann@example.org", typed=_TWICE).exit_code == 0
+    assert invoke(data, "log", "checkpoint").exit_code == 0
+    invoke(data, *command)  # Imports the modules, which another user may not read.
+    (data / name).chmod(0)
+    monkeypatch.chdir(tmp_path)
+
+    def work() -> object:
+        result = invoke(Path("data"), *command)
+        return [result.exit_code, message_in(result.stderr)]
+
+    code, problem = as_nobody(work)
+    assert (code, message in problem) == (3, True), problem
 
 
 _TWICE = "correct horse\ncorrect horse\n"

@@ -38,17 +38,19 @@ def test_misuse_has_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "text"),
     [
-        (NotFound("there is no such thing"), 1),
-        (StorageFull("no room"), 3),
-        (LogUnavailable("not now"), 3),
-        (VaultUnavailable("no keys"), 3),
-        (PermissionError(13, "Permission denied"), 3),
+        (NotFound("there is no such thing"), 1, "there is no such thing"),
+        (StorageFull("no room"), 3, "no room"),
+        (LogUnavailable("not now"), 3, "not now"),
+        (VaultUnavailable("no keys"), 3, "no keys"),
+        (PermissionError(13, "Permission denied"), 3, "Permission denied"),
+        (PermissionError(13, "Permission denied", "a/file"), 3, "a/file: Permission denied"),
+        (OSError("a text"), 3, "a text"),
     ],
 )
 def test_every_error_is_one_clear_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, text: str
 ) -> None:
     def fail() -> None:
         raise error
@@ -56,7 +58,7 @@ def test_every_error_is_one_clear_message(
     monkeypatch.setattr(config_module, "loaded", fail)
     result = invoke(tmp_path, "config")
     assert result.exit_code == code
-    assert message_in(result.stderr) == str(error)
+    assert message_in(result.stderr) == text
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
@@ -92,6 +94,8 @@ def test_a_closed_standard_stream_changes_no_result(tmp_path: Path, closed: str)
     [
         ("SECRET_KEY", "short", "EVENTAPI_SECRET_KEY must have 32 bytes at least"),
         ("SECRET_KEY", "changeme" * 4, "EVENTAPI_SECRET_KEY is "),
+        ("MAIL_FROM", "Ann, Ben <ann@example.org>", "EVENTAPI_MAIL_FROM: An email address must"),
+        ("MAIL_FROM", "ann@-example.org", "EVENTAPI_MAIL_FROM: "),
         ("SSL_KEYFILE", "key.pem", "EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CE"),
         ("RESOURCES", "shop.py", "EVENTAPI_RESOURCES: there is no module 'shop.py'"),
         ("RESOURCES", "json", "EVENTAPI_RESOURCES: the module 'json' declares no subclass of"),

@@ -111,6 +111,22 @@ def test_witness_signatures_are_stored(data: Path, tmp_path: Path) -> None:
         assert (code, error.startswith("eventapi: ")) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--key", "--newest-cosigned"),
+        ("--key", "--cosigned", "-"),
+        ("--cosigned", "-", "--newest-cosigned"),
+    ],
+)
+def test_options_of_a_checkpoint_that_exclude_each_other_are_misuse(
+    data: Path, options: tuple[str, ...]
+) -> None:
+    """One of them would be ignored: a cosignature would not be stored."""
+    code, error = refusal_of(data, "log", "checkpoint", *options)
+    assert (code, "give only one of --key, --cosigned and" in error) == (2, True)
+
+
 def verify_log(path: Path, *options: str) -> tuple[int, str]:
     result = invoke(path.parent, "log", "verify", str(path), *options)
     return result.exit_code, result.output

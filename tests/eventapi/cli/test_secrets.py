@@ -65,6 +65,81 @@ def test_a_database_url_in_the_place_of_a_path_leaks_no_password(
     assert not leaked_parts(password, result.output)
 
 
+IN_PLACE_OF_A_PATH = (
+    ("log", "copy", "TO", "--vault"),
+    ("log", "restore", "--vault"),
+    ("log", "restore", "--checkpoint"),
+    ("log", "verify", "--checkpoint"),
+    ("log", "verify", "--prefix-of"),
+    ("log", "verify", "--witnesses"),
+    ("log", "checkpoint", "--cosigned"),
+    ("log", "export", "--output"),
+    ("log", "evidence", "--user", "ann"),
+    ("log", "import"),
+    ("log", "archive"),
+    ("data", "import", "--resource", "items", "--owner", "ann"),
+    ("data", "export", "--resource", "items", "--output"),
+    ("users", "export", "ann"),
+    ("serve", "--uds"),
+    ("serve", "--ssl-certfile"),
+    ("serve", "--ssl-keyfile"),
+    ("serve", "--host"),
+    ("config", "--data"),
+)
+IN_PLACE_OF_ANOTHER_WORD = (
+    (),
+    ("config", "--resources"),
+    ("log",),
+    ("log", "tail"),
+    ("log", "tail", "-n"),
+    ("log", "show", "--since"),
+    ("log", "show", "--order"),
+    ("serve", "--port"),
+    ("serve", "--workers"),
+    ("state", "digest", "--at"),
+)
+
+
+@quick
+@given(PASSWORDS, st.sampled_from((*IN_PLACE_OF_A_PATH, *IN_PLACE_OF_ANOTHER_WORD)))
+@example("S3c@retPW", ("log", "copy", "TO", "--vault"))
+@pytest.mark.parametrize("scheme", ["postgresql", "https"])
+def test_an_address_in_the_place_of_another_argument_leaks_no_password(
+    tmp_path: Path, scheme: str, password: str, command: tuple[str, ...]
+) -> None:
+    result = invoke(tmp_path, *command, f"{scheme}://ev:{password}@127.0.0.1/db")
+    assert result.exit_code == 2, result.output
+    assert not leaked_parts(password, result.output)
+
+
+@pytest.mark.parametrize("command", IN_PLACE_OF_A_PATH, ids=" ".join)
+def test_an_address_or_an_empty_text_in_the_place_of_a_path_is_misuse(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Nor is it created as a path. The same holds for a variable of a shell that is not set."""
+    for place in ("https://ev:QXZQ@127.0.0.1/db", ""):
+        result = invoke(tmp_path, *command, place)
+        assert (result.exit_code, "QXZQ" in result.output) == (2, False), result.output
+    assert not list(tmp_path.iterdir())
+
+
+@quick
+@given(
+    PASSWORDS.filter(lambda text: "," not in text),
+    st.sampled_from(
+        ["DATA", "HOST", "LOG_FILE", "MAIL_TEMPLATES", "RESOURCES", "SSL_CERTFILE", "WITNESSES"]
+    ),
+)
+@example("S3c@retPW", "RESOURCES")
+def test_an_address_in_the_place_of_another_setting_leaks_no_password(
+    tmp_path: Path, password: str, name: str
+) -> None:
+    settings = {f"EVENTAPI_{name}": f"postgresql://ev:{password}@127.0.0.1/db"}
+    result = invoke(tmp_path, "config", **settings)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert not leaked_parts(password, result.output)
+
+
 @quick
 @given(PASSWORDS, st.sampled_from(["redis", "rediss", "valkey", "unix", "nonsense"]))
 @example("QXQX/QXQX", "redis")

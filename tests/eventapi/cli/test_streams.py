@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,6 +106,14 @@ def test_an_output_that_does_not_fit_could_not_run(data: Path, arguments: Sequen
     assert "Traceback" not in ended.err
 
 
+def test_a_password_from_a_device_without_an_end_is_too_long(data: Path) -> None:
+    ended = shell(
+        data.parent, "</dev/zero", "users", "create", "ben", "ben@example.org", "--password-stdin"
+    )
+    assert (ended.code, ended.out) == (1, b"")
+    assert "password: " in ended.err
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_server_serves_although_its_output_is_full(short_path: Path, workers: str) -> None:
     uds = short_path / "server.sock"
@@ -157,6 +167,14 @@ def test_names_that_the_locale_lacks_are_printed(tmp_path: Path, form: Sequence[
     "arguments",
     [
         ["log", "evidence", "--subject", NOT_UTF8, "evidence.zip"],
+        ["users", "create", "ben", "ben@example.org", "--password-stdin", "--full-name", NOT_UTF8],
+        ["users", "create", NOT_UTF8, "ben@example.org", "--password-stdin"],
+        ["users", "create", "ben", f"{NOT_UTF8}@example.org", "--password-stdin"],
+        ["users", "set-email", "ann", f"{NOT_UTF8}@example.org"],
+        ["users", "disable", NOT_UTF8],
+        ["users", "disable", "ann", "--reason", NOT_UTF8],
+        ["users", "export", NOT_UTF8],
+        ["webhooks", "add", "https://example.org/", "--description", NOT_UTF8],
         ["users", "list", "--log", f"postgresql://{NOT_UTF8}@127.0.0.1:1/db"],
         ["users", "list", "--log", f"mysql://{NOT_UTF8}@127.0.0.1:1/db"],
     ],
@@ -201,6 +219,34 @@ def test_an_export_to_standard_output_replaces_no_link(
     assert (ended.code, ended.err) == (0, "")
     assert (tmp_path / "appended").read_bytes() == log_of(data)
     assert str(link.readlink()) == "/proc/self/fd/1"
+
+
+STALLED = """\
+import asyncio, signal
+from eventapi.cli import export, main
+
+async def stall(*_):
+    await asyncio.sleep(600)
+
+export._export_lines = stall
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+main.main()
+"""
+"""The program, whose exports write nothing and never end.
+
+A test that runs `serve` in its own process leaves SIGHUP blocked, and children inherit that.
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path, how: signal.Signals) -> None:
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", STALLED]
+    with running(tmp_path, "log", "export", "--output", "out/log", command=command) as export:
+        wait_until(lambda: any((tmp_path / "out").iterdir()))
+        ended = export.stop(how)
+    assert (ended.code, ended.err.strip()) == (128 + how, "")
+    assert not any((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

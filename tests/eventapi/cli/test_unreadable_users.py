@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,40 @@ def test_an_export_without_the_keys_is_refused(data: Path, command: Sequence[str
     assert code == 1
     assert message_in(err).startswith("2 users have no key (users/1, users/2)")
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["users", "export", "ann", "OUT"],
+        ["log", "evidence", "--user", "ann", "OUT"],
+        ["log", "evidence", "--user", "ann", "--open", "OUT"],
+        ["users", "erase", "ann"],
+        ["data", "import", "ROWS", "--resource", "items", "--owner", "ann", "--dry-run"],
+        ["log", "import", "OLD", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_a_user_whose_key_is_lost_is_not_reported_as_unknown(
+    data: Path, tmp_path: Path, command: Sequence[str]
+) -> None:
+    with closing(sqlite3.connect(data / "vault.sqlite")) as vault, vault:
+        vault.execute("DELETE FROM keys WHERE subject = 'users/1'")
+    files = {"OUT": tmp_path / "out", "ROWS": tmp_path / "rows.ndjson", "OLD": tmp_path / "db.json"}
+    files["ROWS"].write_text('{"title":"a title"}\n')
+    files["OLD"].write_text('{"users":{},"items":{}}')
+
+    code, err = refusal_of(data, *[str(files.get(word, word)) for word in command])
+
+    assert code == 1
+    assert message_in(err).startswith("1 user has no key (users/1). Either this vault belongs to")
+    assert not files["OUT"].exists()
+
+
+def test_the_evidence_about_the_number_of_a_user_needs_no_name(data: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(data / "vault.sqlite")) as vault, vault:
+        vault.execute("DELETE FROM keys WHERE subject = 'users/1'")
+
+    output_of(data, "log", "evidence", "--user", "users/1", str(tmp_path / "out"))
+
+    assert (tmp_path / "out").exists()

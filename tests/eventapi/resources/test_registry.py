@@ -90,6 +90,7 @@ def test_without_modules_there_are_only_items() -> None:
             "import missing_library",
             "the module 'bad' imports 'missing_library', which is not there",
         ),
+        ("raise SystemExit(0)", "the module 'bad' cannot be imported: SystemExit: 0"),
         ("1 / 0", "the module 'bad' cannot be imported: ZeroDivisionError: division by zero"),
         (
             BAD_PATTERN,
