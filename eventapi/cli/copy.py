@@ -16,7 +16,7 @@ from eventapi.bootstrap.paths import checkpoint_path, vault_path, verified_path
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import async_closing
 from eventapi.cli.export import check_output
-from eventapi.cli.failures import Failure, Misuse, NegativeResult
+from eventapi.cli.failures import Misuse, NegativeResult
 from eventapi.cli.migrate import MigrationResult, migrate
 from eventapi.cli.opening import (
     LOCK_SECONDS,
@@ -32,12 +32,7 @@ from eventapi.cli.vaults import (
     destroy_erased_keys,
     read_vault,
 )
-from eventapi.cli.verify import (
-    format_finding,
-    is_vault_of_other_log,
-    load_checkpoint,
-    verify_file,
-)
+from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
 from events.archive.reader import ArchivedLog
@@ -51,7 +46,6 @@ from events.messages.commands import (
     COPY_NOT_WHOLE,
     NO_NEW_CHECKPOINT,
     SAME_LOG,
-    VAULT_OF_OTHER_LOG,
     VAULT_WITH_DATABASE,
 )
 from events.transparency.signed_note import Note, TreeHead
@@ -167,8 +161,6 @@ async def _copy(
         else:
             verified = None
         if verified is None and not (report := verify_file(path, head, own)).ok:
-            if is_vault_of_other_log(path, head, report):
-                raise Failure(VAULT_OF_OTHER_LOG)
             raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:

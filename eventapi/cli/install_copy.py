@@ -19,7 +19,7 @@ from eventapi.cli.failures import NegativeResult
 from eventapi.cli.output import progress_bar
 from eventapi.cli.vaults import merge_vault, store_contents
 from eventapi.cli.verdict import verdict
-from eventapi.cli.verify import is_vault_of_other_log, verify_file
+from eventapi.cli.verify import verify_file
 from eventapi.configuration.settings import Settings
 from events.io.files import (
     TEMPORARY,
@@ -32,7 +32,7 @@ from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.paths import commit_index_path
 from events.log.file.segments import open_stream
 from events.log.port import Head
-from events.messages.commands import COPY_NOT_PROVEN, COPY_TOO_OLD, VAULT_OF_OTHER_LOG
+from events.messages.commands import COPY_NOT_PROVEN, COPY_TOO_OLD
 from events.transparency.signed_note import Note, TreeHead
 from events.transparency.signing.file import read_checkpoint, set_aside_checkpoint
 from events.vault.tombstones import VaultContents
@@ -100,10 +100,7 @@ def _verify_copy(source: Path, copied: Path, head: TreeHead, contents: VaultCont
     """Verify the copied file against checkpoint and keys; raises `NegativeResult`."""
     report = verify_file(copied, head, contents)
     if not report.ok:
-        if is_vault_of_other_log(copied, head, report):
-            reason = VAULT_OF_OTHER_LOG.text
-        else:
-            reason = verdict(str(source), report, head).text
+        reason = verdict(str(source), report, head).text
         raise NegativeResult(COPY_NOT_PROVEN.fill(reason=reason))
     return report
 

@@ -13,6 +13,7 @@ from events.messages.commands import (
     KEYS_MISSING,
     MARK_OF_OTHER_LOG,
     NEWER_VERSION,
+    NO_SEAL_OPENS,
     ONLY_MARK_DAMAGED,
     PREFIX_DIFFERS,
     PREFIX_SHORTER,
@@ -70,6 +71,8 @@ def verdict(
 
 def _worst_message(report: Report) -> Message:
     kinds = report.kinds
+    if report.opens_no_seal:
+        return NO_SEAL_OPENS
     if kinds & DAMAGE:
         return SHORTENED if kinds & DAMAGE == {"missing"} else DAMAGED
     is_mark_damaged = "mark" in kinds and not report.marked

@@ -48,16 +48,14 @@ from events.messages.commands import (
     DATABASE_BEHIND_MARK,
     KEY_UNUSABLE,
     NOT_A_REGULAR_FILE,
-    VAULT_OF_OTHER_LOG,
     WHOLE,
 )
 from events.messages.errors import CHECKPOINT_NOT_COSIGNED
 from events.messages.message import Message
-from events.sealing import SEAL_IS_BROKEN
 from events.transparency.policy import Policy
 from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
-from events.verification.report import DAMAGE, Finding, Kind, Report
+from events.verification.report import Finding, Kind, Report
 from events.verification.verify import verify
 
 _DOWNLOAD_SECONDS = 30.0
@@ -180,20 +178,7 @@ def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> 
         # A user may have registered after the vault was read.
         vault = join_readings(vault, asyncio.run(read_vault(settings)))
         report = verify_file(path, head, vault)
-    if is_vault_of_other_log(path, head, report):
-        raise Failure(VAULT_OF_OTHER_LOG)
     return report
-
-
-def is_vault_of_other_log(path: Path, head: TreeHead | None, report: Report) -> bool:
-    """Whether the keys of a report open no seal, though the log is whole without them.
-
-    A log that contradicts its checkpoint may be forged: then the vault is the right one.
-    """
-    flaws = [one.detail for one in report.findings if one.kind in DAMAGE]
-    if report.seals or not flaws or not all(flaw.startswith(SEAL_IS_BROKEN) for flaw in flaws):
-        return False
-    return verify_file(path, head, None).ok
 
 
 def load_tree_head(checkpoint: str, key: str | None, policy: Policy | None = None) -> TreeHead:

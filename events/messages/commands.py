@@ -111,6 +111,13 @@ DAMAGED: Final = Message(
     "move the log away, then `eventapi log restore COPY` with a copy that verifies "
     "(docs/operating.md, Restore)",
 )
+NO_SEAL_OPENS: Final = Message(
+    "{name} is DAMAGED, or the vault is that of another log: no key opens any of its seals",
+    "Nothing was changed. All lines are whole and chained; either this vault does not belong to them, or "
+    "all seals were replaced and the chain was made again.",
+    "name the data directory with the vault of this log (`--data DIR`); if that is this one, `eventapi log "
+    "restore COPY` with a copy that verifies (docs/operating.md, Restore)",
+)
 INCOMPLETE: Final = Message(
     "{name} is an INCOMPLETE copy: good up to event {good}, followed by a part of an event",
     "Nothing was changed. Events up to {good} are as they were written.",
@@ -181,12 +188,6 @@ KEY_UNUSABLE: Final = Message(
     "{reason}",
     _UNCHANGED,
     "give the verifier key as `eventapi log checkpoint --key` prints it",
-)
-VAULT_OF_OTHER_LOG: Final = Message(
-    "no key in the vault opens any seal of this log: the vault is that of another log",
-    "The log is unchanged, whole and chained. Only what is sealed in it was not checked.",
-    "name the data directory with the vault of this log: --data DIR or EVENTAPI_DATA; if the vault was "
-    "lost, move this one away and type `eventapi log restore --vault KEYS`",
 )
 CHECKPOINT_NOT_SIGNED: Final = Message(
     "the checkpoint {checkpoint} is not signed by {key}",

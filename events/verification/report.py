@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from events.sealing import SEAL_IS_BROKEN
+
 Kind = Literal[
     "checkpoint",
     "damaged",
@@ -84,6 +86,13 @@ class Report(msgspec.Struct, frozen=True):
     def kinds(self) -> set[Kind]:
         """The kinds of the listed findings."""
         return {finding.kind for finding in self.findings}
+
+    @property
+    def opens_no_seal(self) -> bool:
+        """Whether broken seals are all the damage, and no seal was opened."""
+        damage = [one.detail for one in self.findings if one.kind in DAMAGE]
+        are_seals = all(detail.startswith(SEAL_IS_BROKEN) for detail in damage)
+        return bool(damage) and are_seals and self.seals == 0
 
     @property
     def good_up_to(self) -> int:
