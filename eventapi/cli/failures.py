@@ -24,8 +24,10 @@ CLOSED_PIPE: Final = 128 + 13
 """The last two are the codes that a shell reports for SIGINT and SIGPIPE."""
 
 
-_ADDRESS: Final = re.compile(r"[A-Za-z][\w.+\-]*://.*", re.DOTALL)
-"""Also behind the name of an option and a ``=``."""
+_SCHEME: Final = re.compile(r"[A-Za-z][\w.+\-]*\Z")
+"""The name before ``://``, also behind the name of an option and a ``=``."""
+
+_LONGEST_SCHEME: Final = 40
 
 typed_arguments: ContextVar[Sequence[str]] = ContextVar("typed_arguments", default=())
 """The arguments of the command, whose addresses may have passwords."""
@@ -43,8 +45,9 @@ def echo_error(text: str) -> None:
 def _without_passwords(text: str) -> str:
     """Mask the addresses that a person typed in the place of something else."""
     for argument in typed_arguments.get():
-        if found := _ADDRESS.search(argument):
-            address = found[0]
+        before, separator, rest = argument.partition("://")
+        if separator and (scheme := _SCHEME.search(before[-_LONGEST_SCHEME:])):
+            address = scheme[0] + separator + rest
             for form in (address, repr(address)[1:-1]):
                 text = text.replace(form, mask_url(address))
     return text
@@ -58,6 +61,14 @@ def show_click_error(error: click.ClickException) -> None:
     shown = StringIO()
     error.show(shown)
     echo_error(shown.getvalue().removesuffix("\n"))
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP; a command ends as at Ctrl-C, so that temporary files are removed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
 
 
 class Failure(click.ClickException):

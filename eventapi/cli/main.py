@@ -9,12 +9,12 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from eventapi import __version__
-from eventapi.cli.failures import INTERRUPTED
+from eventapi.cli.failures import INTERRUPTED, Terminated
 from eventapi.cli.options import settings_options
 from eventapi.cli.program import Program
 from eventapi.tasks.isolation import isolate_children
@@ -59,14 +59,23 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _exit_orderly(number: int, _: FrameType | None) -> NoReturn:
-    """Signal handler: exit, so that temporary files are removed.
+_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""A session that ends may send both."""
 
-    A second signal ends the process at once.
-    """
-    signal.signal(number, signal.SIG_DFL)
-    logging.getLogger("asyncio").disabled = True  # It would log every task that is cancelled.
-    sys.exit(128 + number)
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """Signal handler: end the command, and at once if the signal is repeated."""
+    for one in _END_SIGNALS:
+        signal.signal(one, _end_at_once if one == number else _go_on)
+    raise Terminated(number)
+
+
+def _go_on(_number: int, _: FrameType | None) -> None:
+    """Signal handler: do nothing; `SIG_IGN` prints an error if the signal has just arrived."""
+
+
+def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
 
 
 def main() -> None:
@@ -78,9 +87,9 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _prepare_streams()
     isolate_children()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _END_SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _exit_orderly)
+            signal.signal(number, _end)
     logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)
     try:
         program.main(prog_name="eventapi")

@@ -22,6 +22,7 @@ from eventapi.cli.failures import (
     MISUSE,
     Failure,
     Misuse,
+    Terminated,
     show_click_error,
     typed_arguments,
 )
@@ -102,10 +103,11 @@ class Program(LazyGroup):
         except _ClosedPipeError:
             return CLOSED_PIPE
         except (click.Abort, KeyboardInterrupt) as error:
-            if isinstance(error.__cause__ or error, KeyboardInterrupt):
+            cause = error.__cause__ or error
+            if isinstance(cause, KeyboardInterrupt):
                 # A second Ctrl-C ends tasks that nothing awaits; asyncio would log each of them.
                 logging.getLogger("asyncio").disabled = True
-            return INTERRUPTED
+            return cause.code if isinstance(cause, Terminated) else INTERRUPTED
         except click.ClickException as error:
             show_click_error(error)
             return error.exit_code

@@ -45,7 +45,8 @@ def read_env_file(path: Path, prefix: str) -> dict[str, str]:
                 path, line, "its value contains another setting; close the quote"
             )
         if binding.key is not None:
-            if binding.key.startswith(prefix) and not known >= _variables_in(binding.value or ""):
+            is_used = binding.key.startswith(prefix) and binding.key not in os.environ
+            if is_used and not known >= _variables_in(binding.value or ""):
                 raise _unreadable_line(path, line, _UNSET)
             known.add(binding.key)
     values = dotenv_values(stream=io.StringIO(text))

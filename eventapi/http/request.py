@@ -103,8 +103,10 @@ class ApiRequest(AuthenticatedRequest):
 
         Raises `ProblemError` if a charset other than UTF-8, or a content coding, is declared.
         """
-        coding = self.header(b"content-encoding")
-        if coding is not None and coding.lower() not in {"", "identity"}:
+        codings = {
+            text.lower() for name, text in self.scope["headers"] if name == b"content-encoding"
+        }
+        if codings - {b"", b"identity"}:
             detail = "the body must not be compressed; send it without Content-Encoding"
             raise ProblemError("unsupported-media-type", detail)
         declared = parse_content_type(self.header(b"content-type"))

@@ -18,7 +18,7 @@ from eventapi.queries.history import RECORDS_PER_READ, History
 from eventapi.queries.subscriptions import members_of, subject_of
 from events.errors import Fault, Invalid
 from projections.state import State
-from projections.tables.tombstones import Tombstone
+from projections.tables.tombstones import Tombstone, last_event
 
 _LINES_PER_TURN: Final = 100_000
 """Lines that one turn of a caller scans."""
@@ -258,7 +258,7 @@ class _Touched:
             found = table.find(int(name))
             if isinstance(found, Tombstone) and not state.resources.versions.before(found.version):
                 return False
-            positions = [] if found is None else state.resources.versions.of(found.version)
+            positions = [] if found is None else state.resources.versions.of(last_event(found))
         inside = [one for one in positions if self._span.start < one <= self._span.end]
         if inside:
             self._add(selection.subject, inside[-1])

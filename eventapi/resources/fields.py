@@ -184,9 +184,10 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
     if origin in {Union, types.UnionType}:
         if any(is_clear(one) for one in arguments):
             raise TypeFault("Clear is around the whole type: Clear[... | None]")
-        _check_members(arguments)
         inner = [one if one is types.NoneType else _limited_by(one, limits) for one in arguments]
-        return Union[tuple(_mapped(one, scalar, seen) for one in inner)]  # noqa: UP007
+        mapped: Any = Union[tuple(_mapped(one, scalar, seen) for one in inner)]  # noqa: UP007
+        _check_members(get_args(mapped))  # A union in it is a part of it now.
+        return mapped
     if origin is Literal:
         _check_literal(arguments)
         return hint

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 0.01
 """How long clients wait until several are accepted in each turn; an idle worker needs less to wake up."""
@@ -22,7 +22,10 @@ ACCEPTED_AT_ONCE: Final = 7
 """How many are accepted in each turn then, besides the one of the event loop."""
 
 _PAUSE_SECONDS: Final = 0.1
-"""No turn takes so long: clients that wait after such a pause are the first of another burst."""
+"""No turn takes so long: clients that wait after such a pause are the first of another burst.
+
+So the wait is an estimate: clients that arrive one by one, in shorter pauses, count as one burst.
+"""
 
 
 class BurstAcceptor:
@@ -31,10 +34,10 @@ class BurstAcceptor:
     def __init__(
         self,
         listening: socket.socket,
-        protocol: Callable[[], asyncio.Protocol],
+        protocol: Callable[[], Any],
         context: ssl.SSLContext | None,
     ) -> None:
-        """Begin, with a socket that has been set not to block.
+        """Begin, with a socket that has been set not to block, and protocols as uvicorn has them.
 
         A copy of another one would make it block for a moment, in all processes that have it: a worker that
         accepts at that moment would wait in the kernel, and answer nothing any more.
@@ -45,10 +48,12 @@ class BurstAcceptor:
         self._context = context
         self._seen = self._since = 0.0
         self._accepted: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self._loop.add_reader(self._copy.fileno(), self._on_waiting)
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept no more; protocols that have not begun are told to shut down."""
+        self._is_closed = True
         self._loop.remove_reader(self._copy.fileno())
         self._copy.close()
 
@@ -72,5 +77,8 @@ class BurstAcceptor:
 
     async def _serve(self, client: socket.socket) -> None:
         client.setblocking(False)
+        protocol = self._protocol()
         with suppress(OSError):  # A handshake of TLS that failed.
-            await self._loop.connect_accepted_socket(self._protocol, client, ssl=self._context)
+            await self._loop.connect_accepted_socket(lambda: protocol, client, ssl=self._context)
+            if self._is_closed:
+                protocol.shutdown()  # It was not among the connections when the server stopped.

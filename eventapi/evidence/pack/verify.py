@@ -666,10 +666,10 @@ def main(arguments):
     if sha256(own).hex().encode() not in files.get(MANIFEST, b"") and not check.faults:
         check.fault("verify.py", 0, "it is not as the manifest has it")
     remarks = ["%s, lines %s: %s" % (OPENED, spans(at), text) for text, at in check.remarks.items()]
-    lines = ["NOTE  " + ascii(note)[1:-1] for note in check.notes + remarks]
+    lines = ["NOTE  " + note for note in check.notes + remarks]
     for name, line, text in check.faults:
         where = "%s, line %d" % (name, line) if line else name
-        lines.append("WRONG " + ascii("%s: %s" % (where, text))[1:-1])
+        lines.append("WRONG %s: %s" % (where, text))
     if check.faults:
         lines.append("The pack is not genuine or not whole: %d faults." % len(check.faults))
     else:
@@ -689,7 +689,7 @@ def main(arguments):
 def show(lines):
     """Print the result; a closed pipe or a full disk does not change the exit code."""
     try:
-        print("\n".join(lines), flush=True)
+        print("\n".join(ascii(line)[1:-1] for line in lines), flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -137,9 +137,13 @@ class Running:
             raise EOFError(f"the process ended: {err.decode()}")
         return line
 
+    def send(self, how: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> Ended:
         """Send it a signal, and wait until it has ended."""
-        self._process.send_signal(how)
+        self.send(how)
         out, err = self._process.communicate(timeout=PATIENCE)
         return Ended(self._process.returncode, out, err.decode())
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -219,34 +217,6 @@ def test_an_export_to_standard_output_replaces_no_link(
     assert (ended.code, ended.err) == (0, "")
     assert (tmp_path / "appended").read_bytes() == log_of(data)
     assert str(link.readlink()) == "/proc/self/fd/1"
-
-
-STALLED = """\
-import asyncio, signal
-from eventapi.cli import export, main
-
-async def stall(*_):
-    await asyncio.sleep(600)
-
-export._export_lines = stall
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-main.main()
-"""
-"""The program, whose exports write nothing and never end.
-
-A test that runs `serve` in its own process leaves SIGHUP blocked, and children inherit that.
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path, how: signal.Signals) -> None:
-    (tmp_path / "out").mkdir()
-    command = [sys.executable, "-c", STALLED]
-    with running(tmp_path, "log", "export", "--output", "out/log", command=command) as export:
-        wait_until(lambda: any((tmp_path / "out").iterdir()))
-        ended = export.stop(how)
-    assert (ended.code, ended.err.strip()) == (128 + how, "")
-    assert not any((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

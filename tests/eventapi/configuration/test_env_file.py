@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,14 @@ def test_readable_files_are_read(content: bytes, data: str, tmp_path: Path) -> N
     file = tmp_path / ".env"
     file.write_bytes(content)
     assert load({}, file).settings.data == data
+
+
+def test_a_variable_may_be_unset_in_a_value_that_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_bytes(b"EVENTAPI_DATA=${UNSET}/data\n")
+    monkeypatch.setenv("EVENTAPI_DATA", "used")
+    assert load(os.environ, tmp_path / ".env").settings.data == "used"
 
 
 def test_a_directory_named_env_is_ignored(tmp_path: Path) -> None:

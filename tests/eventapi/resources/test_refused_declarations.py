@@ -15,6 +15,9 @@ from events.errors import ConfigurationError
 from tests.eventapi.resources import typed_application
 from tests.eventapi.resources.declaring import declared, resource_class
 
+_SHORT = Annotated[str, Meta(max_length=20)]
+_SHORT_OR_NULL = Annotated[str | None, Meta(max_length=20)]
+
 
 class Flat(msgspec.Struct):
     """A Struct."""
@@ -127,13 +130,10 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "text or list": (
         {"a": str | list[str]},
         {},
-        "a: a str beside a list or a dict is not possible; ",
+        "a: a str beside a list or a dict is not possible",
     ),
-    "text or dict": (
-        {"a": dict[str, int] | None | Annotated[str, Meta(pattern="x")]},
-        {},
-        "a: a str ",
-    ),
+    "text or dict": ({"a": dict[str, int] | None | _SHORT}, {}, "a: a str beside a list or a dict"),
+    "optional text or list": ({"a": _SHORT_OR_NULL | list[str]}, {}, "a: a str beside a list or"),
     "set": ({"a": set[int]}, {}, "a: the type set is not supported; use bool, int, "),
     "list of what": ({"a": list}, {}, "a: say what is in the list, such as list[...]"),
     "dict of what": ({"a": dict}, {}, "a: say what is in the dict, such as dict[...]"),

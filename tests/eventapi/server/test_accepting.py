@@ -134,6 +134,53 @@ def test_clients_are_accepted_once_some_have_waited(
     assert uvloop.run(accepted_after(*pauses, clients=clients)) == counts
 
 
+class Stopping(asyncio.Protocol):
+    """A protocol that closes its connection when it is told to shut down."""
+
+    transport: asyncio.BaseTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def shutdown(self) -> None:
+        self.transport.close()
+
+
+async def open_after_the_end(*, told: bool) -> int:
+    """How many clients keep a connection that was accepted just before an acceptor was closed."""
+    made: list[Stopping] = []
+
+    def protocol() -> Stopping:
+        made.append(Stopping())
+        return made[-1]
+
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(HOST))
+        listening.setblocking(False)
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(listening.getsockname()))
+        acceptor = bursts.BurstAcceptor(listening, protocol, None)
+        acceptor._on_waiting()
+        acceptor.close()
+        acceptor._is_closed = told
+        await asyncio.gather(*acceptor._accepted)
+        left = sum(not one.transport.is_closing() for one in made)
+        for one in made:
+            one.transport.close()
+    assert len(made) == 3
+    return left
+
+
+def test_a_stop_closes_connections_that_are_just_being_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server would wait for their clients."""
+    monkeypatch.setattr(bursts, "PATIENCE_SECONDS", 0)
+
+    assert uvloop.run(open_after_the_end(told=True)) == 0
+    assert uvloop.run(open_after_the_end(told=False)) == 3  # The control.
+
+
 async def served_by_burst(context: ssl.SSLContext | None, *greetings: bytes) -> Sequence[Any]:
     """Serve clients by an acceptor alone; return what the protocol sees of each that gets through."""
     seen: list[Any] = []

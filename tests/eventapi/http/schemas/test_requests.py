@@ -210,6 +210,17 @@ def test_a_body_may_be_declared_as_not_encoded(ann: Caller, coding: str) -> None
     assert ann.post("/items", json={"title": "a"}, headers=headers).status_code == 200
 
 
+def test_a_coding_before_another_line_of_the_header_is_refused(ann: Caller) -> None:
+    headers = [("content-encoding", "gzip"), ("content-encoding", "identity")]
+    answer = ann.api.request(
+        "POST",
+        "/items",
+        content=b'{"title": "a"}',
+        headers=[("authorization", f"Bearer {ann.token}"), *headers],
+    )
+    assert_problem(answer, 415, "unsupported-media-type")
+
+
 def test_an_encoded_form_is_refused(ann: Caller) -> None:
     answer = ann.api.request(
         "POST",
