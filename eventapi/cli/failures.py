@@ -64,7 +64,7 @@ def show_click_error(error: click.ClickException) -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP; a command ends as at Ctrl-C, so that temporary files are removed."""
+    """SIGTERM or SIGHUP: a command ends as at Ctrl-C, and cleans up."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -71,7 +71,10 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _go_on(_number: int, _: FrameType | None) -> None:
-    """Signal handler: do nothing; `SIG_IGN` prints an error if the signal has just arrived."""
+    """Signal handler: do nothing.
+
+    With `SIG_IGN`, Python prints an error if the signal has just arrived.
+    """
 
 
 def _end_at_once(number: int, _: FrameType | None) -> NoReturn:

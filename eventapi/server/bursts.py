@@ -37,10 +37,10 @@ class BurstAcceptor:
         protocol: Callable[[], Any],
         context: ssl.SSLContext | None,
     ) -> None:
-        """Begin, with a socket that has been set not to block, and protocols as uvicorn has them.
+        """Begin, with a socket that does not block, and protocols of uvicorn.
 
-        A copy of another one would make it block for a moment, in all processes that have it: a worker that
-        accepts at that moment would wait in the kernel, and answer nothing any more.
+        Copying one that was not set so would make it block for a moment, in all processes that have it: a
+        worker that accepts at that moment would wait in the kernel, and answer nothing any more.
         """
         self._loop = asyncio.get_running_loop()
         self._copy = listening.dup()  # The event loop reads each descriptor for one purpose.
@@ -52,7 +52,7 @@ class BurstAcceptor:
         self._loop.add_reader(self._copy.fileno(), self._on_waiting)
 
     def close(self) -> None:
-        """Accept no more; protocols that have not begun are told to shut down."""
+        """Accept no more, and close connections that are just being accepted."""
         self._is_closed = True
         self._loop.remove_reader(self._copy.fileno())
         self._copy.close()
