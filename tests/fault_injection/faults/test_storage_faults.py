@@ -205,5 +205,13 @@ def test_control_server_without_syncs_loses_events(tmp_path: Path) -> None:
         asyncio.run(write_until_power_cut(server, "user", ledger))
         server.kill()
     with loop_disk(image, point):
-        lines = server.log.read_bytes().count(b"\n")
+        lines = readable_lines(server.log)
     assert lines < len(ledger.acknowledged)
+
+
+def readable_lines(log: Path) -> int:
+    """How many lines a disk still has; none if it has lost the file, or its inode."""
+    try:
+        return log.read_bytes().count(b"\n")
+    except OSError:
+        return 0
