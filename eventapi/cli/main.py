@@ -59,13 +59,13 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-"""A session that ends may send both."""
+_TERMINATING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""A login session that ends may send both."""
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
     """Signal handler: end the command, and at once if the signal is repeated."""
-    for one in _END_SIGNALS:
+    for one in _TERMINATING:
         signal.signal(one, _end_at_once if one == number else _go_on)
     raise Terminated(number)
 
@@ -90,7 +90,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _prepare_streams()
     isolate_children()
-    for number in _END_SIGNALS:
+    for number in _TERMINATING:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _end)
     logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)

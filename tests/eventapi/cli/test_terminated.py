@@ -57,7 +57,7 @@ def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path, how: signal.Si
     assert stopped_export(tmp_path, how) == 128 + how
 
 
-def test_a_session_that_ends_sends_two_signals(tmp_path: Path) -> None:
+def test_an_export_that_gets_both_signals_leaves_no_file(tmp_path: Path) -> None:
     code = stopped_export(tmp_path, signal.SIGTERM, signal.SIGHUP)
     assert code in {128 + signal.SIGTERM, 128 + signal.SIGHUP}
 

@@ -135,7 +135,7 @@ def test_clients_are_accepted_once_some_have_waited(
 
 
 class Stopping(asyncio.Protocol):
-    """A protocol that closes its connection when it is told to shut down."""
+    """A protocol that closes its connection at `shutdown`, as those of uvicorn do."""
 
     transport: asyncio.BaseTransport
 
@@ -146,8 +146,8 @@ class Stopping(asyncio.Protocol):
         self.transport.close()
 
 
-async def open_after_the_end(*, told: bool) -> int:
-    """How many clients keep a connection that was accepted just before an acceptor was closed."""
+async def connections_left(*, is_closed: bool) -> int:
+    """How many of three connections stay open that are just being accepted at a stop."""
     made: list[Stopping] = []
 
     def protocol() -> Stopping:
@@ -162,7 +162,7 @@ async def open_after_the_end(*, told: bool) -> int:
         acceptor = bursts.BurstAcceptor(listening, protocol, None)
         acceptor._on_waiting()
         acceptor.close()
-        acceptor._is_closed = told
+        acceptor._is_closed = is_closed
         await asyncio.gather(*acceptor._accepted)
         left = sum(not one.transport.is_closing() for one in made)
         for one in made:
@@ -177,8 +177,15 @@ def test_a_stop_closes_connections_that_are_just_being_accepted(
     """The server would wait for their clients."""
     monkeypatch.setattr(bursts, "PATIENCE_SECONDS", 0)
 
-    assert uvloop.run(open_after_the_end(told=True)) == 0
-    assert uvloop.run(open_after_the_end(told=False)) == 3  # The control.
+    assert uvloop.run(connections_left(is_closed=True)) == 0
+
+
+def test_control_an_acceptor_that_is_not_closed_leaves_them_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bursts, "PATIENCE_SECONDS", 0)
+
+    assert uvloop.run(connections_left(is_closed=False)) == 3
 
 
 async def served_by_burst(context: ssl.SSLContext | None, *greetings: bytes) -> Sequence[Any]:
