@@ -24,7 +24,7 @@ from eventapi.bootstrap.storage import Overrides
 from eventapi.commands.resources import Create
 from eventapi.configuration.settings import Settings
 from eventapi.http.caches import Caches
-from eventapi.http.routes.listing_pages import Pages
+from eventapi.http.lists.pages import Pages
 from eventapi.resources import Clear, Resource
 from eventapi.resources.registry import Registry
 from events.log.memory import MemoryLog

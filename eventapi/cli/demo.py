@@ -17,7 +17,6 @@ import msgspec
 
 from eventapi.accounts.service import Operator, register
 from eventapi.bootstrap.storage import SYSTEM, Overrides, open_journal, registry_of
-from eventapi.cli.serve import DEMO_MARK
 from eventapi.commands.command import Command
 from eventapi.commands.resources import Act, Create, Delete, Update
 from eventapi.commands.users import EraseUser, GrantRole
@@ -48,8 +47,6 @@ PASSWORD_BYTES: Final = 9
 
 async def make_demo(settings: Settings) -> Mapping[str, str]:
     """Write the history into the data directory; return the passwords by username."""
-    settings.data_path.mkdir(parents=True, exist_ok=True)
-    (settings.data_path / DEMO_MARK).write_text("made by eventapi serve --demo\n")
     end = seconds_of(SYSTEM.now())
     seconds = end - _DAYS * 86_400
     runtime = msgspec.structs.replace(SYSTEM, now=lambda: time_of(seconds), uptime=None)

@@ -197,8 +197,11 @@ def _demo_hints(settings: Settings) -> Sequence[str]:
     # Imports the log, as above.
     from eventapi.cli.demo import hints, make_demo  # noqa: PLC0415
 
-    is_new = not settings.log_path.exists()
-    return hints(settings, asyncio.run(make_demo(settings)) if is_new else {})
+    if settings.log_path.exists():
+        return hints(settings, {})
+    settings.data_path.mkdir(parents=True, exist_ok=True)
+    (settings.data_path / DEMO_MARK).write_text("made by eventapi serve --demo\n")
+    return hints(settings, asyncio.run(make_demo(settings)))
 
 
 def _check_options(

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from eventapi.http.encoded_resources import EncodedResources
-from eventapi.http.routes.listing_pages import Pages
-from eventapi.http.routes.listing_parsing import Listing, parse_listing
-from eventapi.http.routes.search import CasefoldedTexts
+from eventapi.http.lists.encoded_resources import EncodedResources
+from eventapi.http.lists.pages import Pages
+from eventapi.http.lists.parsing import Listing, parse_listing
+from eventapi.http.lists.search import CasefoldedTexts
 from eventapi.http.schemas.resources import Shape
 
 _PARSED_QUERIES: Final = 256

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from eventapi.resources.actions import Action, actions_of
 from eventapi.resources.as_read import as_read, in_utc
 from eventapi.resources.declaration import CLASS_VARIABLES, Access, Global, Resource, is_action
 from eventapi.resources.fingerprints import fingerprint_of_resource
+from eventapi.resources.items import Item
 from eventapi.resources.schemas import declaration_of
 from eventapi.values.rules import Rules
 from events.errors import ConfigurationError
@@ -64,7 +66,7 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     times: Sequence[str] = ()
 
     def __reduce__(self) -> Any:
-        return _of_this_process, (self.cls,)
+        return declare, (self.cls,)
 
     @property
     def kind(self) -> str:
@@ -124,20 +126,22 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         return self.cls(**{name: types.as_declared(getattr(entity, name)) for name in self.names})
 
 
-def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:
-    """Check a class, and derive its kind; raises `ConfigurationError`."""
+def declare(cls: type[Resource]) -> Declared:
+    """Check a class, and derive its kind; raises `ConfigurationError`.
+
+    Items are built in: the log does not describe them, and they are the same in all registries.
+    """
+    if cls is Item:
+        return _item()
     try:
-        return _declared(cls, built_in=built_in)
+        return _declared(cls, built_in=False)
     except (types.TypeFault, TypeError) as fault:
         raise ConfigurationError(f"{cls.__name__}: {fault}") from None
 
 
-def _of_this_process(cls: type[Resource]) -> Declared:
-    """The same declaration in another process; items are the same in all registries."""
-    from eventapi.resources.registry import load_registry  # noqa: PLC0415 - it imports this module
-
-    item = load_registry(()).item
-    return item if cls is item.cls else declare(cls)
+@cache
+def _item() -> Declared:
+    return _declared(Item, built_in=True)
 
 
 def kind_of(cls: type) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Final
 
 from eventapi.resources.access import NO_ROLES
 from eventapi.resources.declaration import Resource
@@ -23,9 +22,6 @@ from projections.read_models import ApplicationVocabulary
 
 Declaration = type[Resource] | type[Projection]
 
-_ITEM: Final = declare(Item, built_in=True)
-"""The built-in resource, which is the same in all applications of a process."""
-
 
 class Registry:
     """The resources and projections of an application, and the vocabulary of its log."""
@@ -34,7 +30,7 @@ class Registry:
         """Declare the classes beside `Item`; raises `ConfigurationError`."""
         classes = list(classes)
         resources = [declare(one) for one in classes if issubclass(one, Resource)]
-        self.item = _ITEM
+        self.item = declare(Item)
         self.resources: Sequence[Declared] = (self.item, *resources)
         self.by_collection: dict[str, Declared] = {}
         kinds: dict[str, Declared] = {}

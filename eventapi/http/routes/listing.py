@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw, UnsetType
 
+from eventapi.http.lists.pages import Page, PageKey
+from eventapi.http.lists.parsing import Listing
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
 from eventapi.http.routes.allowed import allowed_in
-from eventapi.http.routes.listing_pages import Page, PageKey
-from eventapi.http.routes.listing_parsing import Listing
 from eventapi.http.routes.listing_past import PastList
 from eventapi.http.routes.selecting import owner_names, selected
 from eventapi.http.schemas.resources import Shape

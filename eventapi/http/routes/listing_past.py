@@ -16,8 +16,8 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from eventapi.http.lists.parsing import Listing
 from eventapi.http.request import ApiRequest
-from eventapi.http.routes.listing_parsing import Listing
 from eventapi.http.routes.selecting import owner_names, selected
 from eventapi.queries.orders import sorted_entities
 from eventapi.resources import access

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from eventapi.http.lists.parsing import Listing
+from eventapi.http.lists.search import matching
 from eventapi.http.request import ApiRequest
-from eventapi.http.routes.listing_parsing import Listing
-from eventapi.http.routes.search import matching
 from eventapi.queries.selection import OwnerName, Selection
 from events.vocabulary.resources import Entity
 

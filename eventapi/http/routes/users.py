@@ -26,10 +26,10 @@ from eventapi.commands.users import (
 )
 from eventapi.http.conditional import accepted_versions, conditions, etag, is_known
 from eventapi.http.handlers import delete, get, patch, post
+from eventapi.http.lists.search import folded
 from eventapi.http.operator_guards import operator, operator_or_auditor
 from eventapi.http.request import ApiRequest, MergePatch
 from eventapi.http.response import JSON, Response, encode, event_position, json_response, written
-from eventapi.http.routes.search import folded
 from eventapi.http.schemas.users import (
     ManagedUser,
     NewUser,

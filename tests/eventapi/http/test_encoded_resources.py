@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from eventapi.http.encoded_resources import BYTES_PER_TURN, LONG_BYTES, EncodedResources
+from eventapi.http.lists.encoded_resources import BYTES_PER_TURN, LONG_BYTES, EncodedResources
 from eventapi.http.schemas.resources import Shape, shape_of
 from eventapi.http.schemas.responses import V1, V2
 from eventapi.testing.items import ITEM

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventapi.http.routes import search
-from eventapi.http.routes.listing_parsing import parse_listing
-from eventapi.http.routes.search import CasefoldedTexts, folded, matching
+from eventapi.http.lists import search
+from eventapi.http.lists.parsing import parse_listing
+from eventapi.http.lists.search import CasefoldedTexts, folded, matching
 from eventapi.http.routes.selecting import selected
 from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import V2

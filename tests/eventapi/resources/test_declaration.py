@@ -65,7 +65,7 @@ def test_a_better_text_is_no_new_declaration() -> None:
 
 
 def test_built_in_kind_has_no_declaration() -> None:
-    assert declare(Item, built_in=True).type.declaration is None
+    assert declare(Item).type.declaration is None
 
 
 # Defaults

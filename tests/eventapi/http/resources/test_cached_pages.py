@@ -15,9 +15,9 @@ from eventapi.commands.command import Command
 from eventapi.commands.resources import Delete
 from eventapi.commands.users import EraseUser, GrantRole, RevokeRole
 from eventapi.http.caches import Caches
-from eventapi.http.encoded_resources import EncodedResources
+from eventapi.http.lists.encoded_resources import EncodedResources
+from eventapi.http.lists.pages import Pages
 from eventapi.http.request import ApiRequest
-from eventapi.http.routes.listing_pages import Pages
 from eventapi.queries.orders import Orders
 from eventapi.queries.validated_cache import ValidatedCache
 from eventapi.resources.registry import Registry

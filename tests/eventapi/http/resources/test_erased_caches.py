@@ -9,9 +9,9 @@ import pytest
 
 from eventapi.commands.users import EraseUser
 from eventapi.http.caches import Caches
+from eventapi.http.lists.parsing import Listing
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes import selecting
-from eventapi.http.routes.listing_parsing import Listing
 from events.vocabulary.resources import Entity
 from tests.eventapi.http.client import OPERATOR, Caller
 from tests.eventapi.http.resources.cached_texts import texts_in

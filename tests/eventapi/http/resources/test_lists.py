@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventapi.http.routes.listing_parsing import parse_listing
+from eventapi.http.lists.parsing import parse_listing
 from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import V2
 from eventapi.queries.selection import columns_of
