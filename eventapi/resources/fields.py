@@ -29,6 +29,7 @@ MAX_TEXT: Final = 5_000
 """Characters of a text without a limit of its own."""
 
 INT64: Final = Meta(ge=-(2**63), le=2**63 - 1)
+_ZONE: Final = Meta(tz=True)
 
 _SCALARS: Final = (
     *(bool, int, float, str, decimal.Decimal, uuid.UUID),
@@ -69,6 +70,11 @@ def plain(hint: Any) -> Any:
 def strict(hint: Any) -> Any:
     """A type with the limits of every text and number; raises `TypeFault`."""
     return _mapped(hint, _with_limits, frozenset())
+
+
+def shown(hint: Any) -> Any:
+    """A plain type as responses have it: its times are RFC 3339, which a schema says."""
+    return _mapped(hint, _with_zone, frozenset())
 
 
 def strict_of(name: str, hint: Any) -> Any:
@@ -158,8 +164,12 @@ def _with_limits(scalar: Any, limits: Sequence[Meta]) -> Any:
     elif scalar is int:
         limits = [*limits, *_int_limits(limits)]
     elif scalar is dt.datetime:
-        limits = [*limits, Meta(tz=True)]
+        limits = [*limits, _ZONE]
     return Annotated[(scalar, *limits)] if limits else scalar
+
+
+def _with_zone(scalar: Any, _: Sequence[Meta]) -> Any:
+    return Annotated[dt.datetime, _ZONE] if scalar is dt.datetime else scalar
 
 
 def _limited_by(hint: Any, limits: Sequence[Meta]) -> Any:

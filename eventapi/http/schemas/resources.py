@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from eventapi.http.schemas.requests import Body, ListQuery, ListQueryV1
 from eventapi.http.schemas.responses import ApiVersion, Id, NaiveTime, Time, Version
 from eventapi.queries.selection import CONTROLS, Column, columns_of
+from eventapi.resources import fields
 from eventapi.resources.as_read import as_shown
 from eventapi.resources.declared import Declared
 from eventapi.resources.merging import patch_type
@@ -243,7 +244,8 @@ def _described(resource: Declared, field: Field) -> Any:
         for name in ("title", "description", "examples")
         if isinstance(meta, Meta) and (value := getattr(meta, name)) is not None
     }
-    return Annotated[field.type, Meta(**found)] if found else field.type
+    shown = fields.shown(field.type)
+    return Annotated[shown, Meta(**found)] if found else shown
 
 
 def _page(name: str, view: Any) -> Any:
@@ -277,7 +279,7 @@ def _list_query(resource: Declared, columns: Mapping[str, Column]) -> Any:
 
 
 def _changes(resource: Declared) -> Any:
-    by_name = {field.name: field.type for field in resource.type.fields}
+    by_name = {field.name: fields.shown(field.type) for field in resource.type.fields}
     members = [(name, by_name[name] | UnsetType, UNSET) for name in resource.names]
     return _defined(f"{resource.cls.__name__}Changes", members, "The new values of a change.")
 

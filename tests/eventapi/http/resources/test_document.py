@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 import jsonschema_rs
@@ -49,6 +50,20 @@ class Events(Resource):
     collection = "happenings"
     type: int
     actor: bool
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """When a guest came."""
+
+    at: datetime
+
+
+class Agenda(Resource):
+    """Times at any depth."""
+
+    moment: datetime
+    visits: list[Visit] = []  # noqa: RUF012 - a Struct copies it
+    by_name: dict[str, datetime | None] = {}  # noqa: RUF012
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -105,7 +120,9 @@ class BookHistory(Resource):
     text: str
 
 
-CLASSES: list[type[Resource]] = [Problem, ItemV2, UserV2, ItemPage, Events, Nest, Book, BookHistory]
+CLASSES: list[type[Resource]] = [
+    *(Problem, ItemV2, UserV2, ItemPage, Events, Nest, Book, BookHistory, Agenda)
+]
 
 
 def document_of(api: ResourceApi, path: str) -> dict[str, Any]:
@@ -214,6 +231,39 @@ def test_descriptions_are_those_of_the_declaration(document: dict[str, Any]) -> 
     assert "that of any page." in page["description"]
     assert paths[f"{V2}/books/{{book_id}}/get"]["post"]["summary"] == "Get it {again}"
     assert {"name": "troubles", "description": "What does not work."} in document["tags"]
+
+
+@pytest.mark.parametrize("path", ["/samples", "/agendas"])
+def test_responses_have_the_formats_of_requests(document: dict[str, Any], path: str) -> None:
+    """A generated client has one type for a value, whether it sends or receives it."""
+    create = document["paths"][V2 + path]["post"]
+    history = document["paths"][f"{V2}{path}/{{{path[1:-1]}_id}}/history"]["get"]
+    given = formats(document, body_of(document, create))
+    entry = schema_of(document, history, "200")["items"]
+    changes = resolved(document, entry)["properties"]["changes"]
+
+    assert given["moment"] == {"date-time"}
+    for received in (schema_of(document, create, "201"), resolved(document, changes)):
+        found = formats(document, received)
+        assert {name: found[name] for name in given} == given
+
+
+def formats(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, set[str]]:
+    """The formats of each member of a schema, at any depth."""
+    return {
+        name: set(formats_in(document, member)) for name, member in schema["properties"].items()
+    }
+
+
+def formats_in(document: dict[str, Any], schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for one in schema:
+            yield from formats_in(document, one)
+    elif isinstance(schema, dict):
+        found = resolved(document, schema)
+        yield from (found["format"] for _ in range("format" in found))
+        for one in found.values():
+            yield from formats_in(document, one)
 
 
 @pytest.mark.parametrize(
