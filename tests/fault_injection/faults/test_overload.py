@@ -76,7 +76,7 @@ def test_ten_thousand_connections_use_bounded_memory_and_a_full_queue_gets_503(d
                 assert time.monotonic() - began < ANSWER_SECONDS
                 idle = resident_kib(user.worker) - before
                 authorization = user.account.authorization
-                answers = await write_all(server, connections[:WRITES], authorization)
+                answers = await write_all(server, connections[-WRITES:], authorization)
                 busy = resident_kib(user.worker) - before
                 assert len(await user.titles()) == 1000
             finally:
