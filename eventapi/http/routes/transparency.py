@@ -75,7 +75,7 @@ class TransparencyController(Controller):
         summary="Read the lines of a tile",
         guards=(auditor,),
         media_type=_OCTETS,
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def get_entries(
         self, request: ApiRequest, place: FromPath[str], services: NamedDependency[Services]
@@ -112,7 +112,7 @@ class TransparencyController(Controller):
         summary="Prove that an event is in the log",
         guards=(event_reader,),
         media_type="text/plain",
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def prove_inclusion(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
