@@ -92,13 +92,17 @@ class TransparencyController(Controller):
         "/tile/{level:str}/{place:path}",
         summary="Read the hashes of a tile",
         media_type=_OCTETS,
-        errors=("not-found", "log-unavailable"),
-        reads_state=False,
+        errors=("not-found",),
     )
     async def get_tile(
-        self, level: FromPath[str], place: FromPath[str], services: NamedDependency[Services]
+        self,
+        request: ApiRequest,
+        level: FromPath[str],
+        place: FromPath[str],
+        services: NamedDependency[Services],
     ) -> Response[str]:
         """Read the hashes of a tile of the tree: up to 256."""
+        await request.current_state()
         if not _LEVEL.fullmatch(level):
             raise NotFound("there is no such tile")
         number, width = _tile_of(place)
