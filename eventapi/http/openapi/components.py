@@ -276,6 +276,7 @@ _ALWAYS = (
     "internal-error",
 )
 _WITH_STATE = ("validation-failed", "log-unavailable", "overloaded")
+_WITH_CALLER = ("unauthenticated", "forbidden")  # An API key may lack any scope.
 _WITH_BODY = ("unsupported-media-type", "body-too-large")
 _ONCE = ("request-in-progress", "idempotency-key-reused")
 _ON_WRITE = ("storage-full",)
@@ -288,7 +289,7 @@ def slugs_of(described: Described) -> list[str]:
     if operation.reads_state:
         slugs |= set(_WITH_STATE)
     if described.is_authenticated:
-        slugs.add("unauthenticated")
+        slugs |= set(_WITH_CALLER)
     if described.body is not None:
         slugs |= set(_WITH_BODY)
     if "Idempotency-Key" in operation.request_headers:

@@ -71,7 +71,6 @@ class AccountEventsController(Controller):
         guards=(logged_in,),
         query=ExportQuery,
         media_type=NDJSON,
-        errors=("forbidden",),
     )
     async def export_me(self, request: ApiRequest) -> Response[str]:
         """Export every event about your account and your resources, as lines of JSON.

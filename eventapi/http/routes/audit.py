@@ -70,7 +70,7 @@ class AuditController(Controller):
         request_headers=("Last-Event-ID",),
         response_headers=("Link",),
         other_media_types=(NDJSON, EVENT_STREAM),
-        errors=("forbidden", "validation-failed"),
+        errors=("validation-failed",),
     )
     async def list_events(self, request: ApiRequest) -> Response[EventPage]:
         """Read events of the log: as a page, as lines of JSON, or as a live stream.
@@ -100,7 +100,7 @@ class AuditController(Controller):
         "/events/{position:str}",
         summary="Read an event with its proof",
         response_headers=("Event-Position",),
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def get_event(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
@@ -126,7 +126,7 @@ class AuditController(Controller):
         summary="Compare two moments",
         query=DiffQuery,
         response_headers=("Link", "Event-Position"),
-        errors=("forbidden", "validation-failed"),
+        errors=("validation-failed",),
     )
     async def get_diff(self, request: ApiRequest) -> Response[DiffPage]:
         """Compare the entities at two moments: users, resources, API keys and webhooks.
@@ -143,7 +143,7 @@ class AuditController(Controller):
         "/state",
         summary="Summarize the state at a point of the log",
         query=StateQuery,
-        errors=("forbidden", "validation-failed"),
+        errors=("validation-failed",),
     )
     async def get_state(
         self, request: ApiRequest, services: NamedDependency[Services]

@@ -37,7 +37,6 @@ from events.errors import Fault, Invalid, Refusal
 
 _ERRORS: Final = (
     "not-found",
-    "forbidden",
     "precondition-failed",
     "quota-exceeded",
     "validation-failed",

@@ -42,7 +42,7 @@ class EvidenceController(Controller):
         query=EvidenceQuery,
         media_type=ZIP,
         response_headers=("Content-Disposition", "Event-Position"),
-        errors=("forbidden", "not-found", "validation-failed"),
+        errors=("not-found", "validation-failed"),
     )
     async def get_evidence(
         self, request: ApiRequest, services: NamedDependency[Services]

@@ -98,7 +98,7 @@ def _filled(
         query=shape.list_query if name == "list_all" else operation.query,
         kind=shape.resource.kind,
         noun=shape.a_noun,
-        errors=(*operation.errors, *_further_errors(shape, handler, name)),
+        errors=(*operation.errors, *_further_errors(shape, name)),
     )
     handler.opt = {**template.opt, OPERATION: filled}
     handler.summary = (handler.summary or "").format(**words)
@@ -133,18 +133,9 @@ def renamed(function: Any, name: str, words: Mapping[str, str], parameter: str =
     return made
 
 
-def _further_errors(shape: Shape, handler: HTTPRouteHandler, name: str) -> Iterable[str]:
-    resource = shape.resource
-    is_read = "GET" in {str(method) for method in handler.http_methods}
-    if name in {"list_shares", "get_share"} or (not is_read and _may_be_forbidden(shape)):
-        yield "forbidden"
-    if resource.type.unique and (name in _WRITES or name == "act"):
+def _further_errors(shape: Shape, name: str) -> Iterable[str]:
+    if shape.resource.type.unique and (name in _WRITES or name == "act"):
         yield "not-unique"
-
-
-def _may_be_forbidden(shape: Shape) -> bool:
-    resource = shape.resource
-    return resource.shareable or (resource.access.read, resource.access.write) != ("owner", "owner")
 
 
 def _guards(shape: Shape, handler: HTTPRouteHandler) -> list[Guard]:

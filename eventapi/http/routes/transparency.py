@@ -75,7 +75,7 @@ class TransparencyController(Controller):
         summary="Read the lines of a tile",
         guards=(auditor,),
         media_type=_OCTETS,
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def get_entries(
         self, request: ApiRequest, place: FromPath[str], services: NamedDependency[Services]
@@ -92,13 +92,17 @@ class TransparencyController(Controller):
         "/tile/{level:str}/{place:path}",
         summary="Read the hashes of a tile",
         media_type=_OCTETS,
-        errors=("not-found", "log-unavailable"),
-        reads_state=False,
+        errors=("not-found",),
     )
     async def get_tile(
-        self, level: FromPath[str], place: FromPath[str], services: NamedDependency[Services]
+        self,
+        request: ApiRequest,
+        level: FromPath[str],
+        place: FromPath[str],
+        services: NamedDependency[Services],
     ) -> Response[str]:
         """Read the hashes of a tile of the tree: up to 256."""
+        await request.current_state()
         if not _LEVEL.fullmatch(level):
             raise NotFound("there is no such tile")
         number, width = _tile_of(place)
@@ -112,7 +116,7 @@ class TransparencyController(Controller):
         summary="Prove that an event is in the log",
         guards=(event_reader,),
         media_type="text/plain",
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def prove_inclusion(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]

@@ -76,7 +76,7 @@ class UsersController(Controller):
         guards=(operator_or_auditor,),
         query=UsersQuery,
         response_headers=("Link",),
-        errors=("forbidden", "validation-failed"),
+        errors=("validation-failed",),
     )
     async def list_users(self, request: ApiRequest) -> Response[UserPage]:
         """List the users by number, except erased ones.
@@ -101,7 +101,7 @@ class UsersController(Controller):
         creates=True,
         request_headers=("Idempotency-Key",),
         response_headers=("ETag", "Event-Position"),
-        errors=("forbidden", "username-taken", "email-taken", "validation-failed"),
+        errors=("username-taken", "email-taken", "validation-failed"),
     )
     async def create_user(
         self, request: ApiRequest, data: JSONBody[NewUser]
@@ -125,7 +125,7 @@ class UsersController(Controller):
         request_headers=("If-None-Match", "If-Match"),
         response_headers=("ETag",),
         empty_statuses=(304,),
-        errors=("forbidden", "not-found", "precondition-failed"),
+        errors=("not-found", "precondition-failed"),
     )
     async def get_user(self, request: ApiRequest, user_id: FromPath[str]) -> Response[ManagedUser]:
         """Read a user."""
@@ -143,7 +143,6 @@ class UsersController(Controller):
         request_headers=("If-Match", "If-None-Match"),
         response_headers=("ETag", "Event-Position"),
         errors=(
-            "forbidden",
             "not-found",
             "precondition-failed",
             "action-refused",
@@ -179,7 +178,7 @@ class UsersController(Controller):
         guards=(operator,),
         response_headers=("Event-Position",),
         empty_statuses=(202,),
-        errors=("forbidden", "not-found", "action-refused", "validation-failed"),
+        errors=("not-found", "action-refused", "validation-failed"),
     )
     async def request_password_reset(
         self,
@@ -210,7 +209,7 @@ class UsersController(Controller):
         guards=(operator,),
         request_headers=("If-Match", "If-None-Match"),
         response_headers=("Event-Position",),
-        errors=("forbidden", "not-found", "precondition-failed", "action-refused"),
+        errors=("not-found", "precondition-failed", "action-refused"),
     )
     async def erase_user(self, request: ApiRequest, user_id: FromPath[str]) -> Response[None]:
         """Erase a user and all of their data permanently; the last operator is refused."""

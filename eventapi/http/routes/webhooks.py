@@ -51,7 +51,7 @@ class WebhooksController(Controller):
     path = "/webhooks"
     tags = ("webhooks",)
 
-    @get(summary="List the webhooks", guards=(operator_or_auditor,), errors=("forbidden",))
+    @get(summary="List the webhooks", guards=(operator_or_auditor,))
     async def list_webhooks(self, request: ApiRequest) -> Response[list[WebhookView]]:
         """List all webhooks by number, without their secrets."""
         webhooks = [*request.caller.state.webhooks.by_id.values()]
@@ -63,7 +63,7 @@ class WebhooksController(Controller):
         creates=True,
         request_headers=("Idempotency-Key",),
         response_headers=_WRITTEN,
-        errors=("forbidden", "quota-exceeded", "validation-failed"),
+        errors=("quota-exceeded", "validation-failed"),
     )
     async def create_webhook(
         self, request: ApiRequest, data: JSONBody[NewWebhook]
@@ -79,7 +79,7 @@ class WebhooksController(Controller):
         _ONE,
         summary="Read a webhook",
         guards=(operator_or_auditor,),
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def get_webhook(
         self, request: ApiRequest, webhook_id: FromPath[str]
@@ -94,7 +94,7 @@ class WebhooksController(Controller):
         summary="Change, disable or enable a webhook",
         guards=(operator_or_key,),
         response_headers=_WRITTEN,
-        errors=("forbidden", "not-found", "action-refused", "validation-failed"),
+        errors=("not-found", "action-refused", "validation-failed"),
     )
     async def update_webhook(
         self, request: ApiRequest, webhook_id: FromPath[str], data: MergePatch[WebhookPatch]
@@ -125,7 +125,7 @@ class WebhooksController(Controller):
         summary="Delete a webhook",
         guards=(operator_or_key,),
         response_headers=_WRITTEN,
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def delete_webhook(
         self, request: ApiRequest, webhook_id: FromPath[str]
@@ -139,7 +139,7 @@ class WebhooksController(Controller):
         f"{_ONE}/test",
         summary="Test a webhook",
         guards=(operator_or_key,),
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def test_webhook(
         self, request: ApiRequest, webhook_id: FromPath[str]
@@ -160,7 +160,7 @@ class WebhooksController(Controller):
         summary="Deliver events again",
         guards=(operator_or_key,),
         response_headers=_WRITTEN,
-        errors=("forbidden", "not-found", "validation-failed"),
+        errors=("not-found", "validation-failed"),
     )
     async def replay_webhook(
         self, request: ApiRequest, webhook_id: FromPath[str], data: JSONBody[Replay]
@@ -176,7 +176,7 @@ class WebhooksController(Controller):
         summary="Give a webhook a new secret",
         guards=(operator_or_key,),
         response_headers=_WRITTEN,
-        errors=("forbidden", "not-found"),
+        errors=("not-found",),
     )
     async def rotate_webhook_secret(
         self, request: ApiRequest, webhook_id: FromPath[str]

@@ -363,7 +363,8 @@ class ListQuery(msgspec.Struct, frozen=True):
             str,
             Meta(
                 max_length=4_096,
-                description="The members of each resource in the response, separated by commas.",
+                description="The members of each resource in the response, separated by commas; "
+                "the others are left out, also those that its schema requires.",
                 examples=["id,version"],
             ),
         ]

@@ -92,6 +92,20 @@ def test_an_unknown_tile_is_a_404(api: Api, path: str) -> None:
     assert_problem(api.request("GET", f"/log/tile/{path}"), 404, "not-found")
 
 
+@pytest.mark.parametrize(
+    "path", ["checkpoint", "cosigned", "consistency/1", "tile/0/000", "tile/0/000.p/1"]
+)
+def test_every_answer_about_the_tree_waits_for_the_position_of_the_client(
+    api: Api, path: str
+) -> None:
+    """Another instance may not have the events yet that a tile has."""
+    headers = {"min-event-position": str(10**17)}
+
+    answer = api.request("GET", f"/log/{path}", headers=headers)
+
+    assert_problem(answer, 503, "log-unavailable")
+
+
 def test_entries_are_lines_prefixed_with_their_lengths(api: Api, lines: list[bytes]) -> None:
     auditor = api.auditor()
     for path, some in {"000": lines[:256], "001.p/4": lines[256:260]}.items():
