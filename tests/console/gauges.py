@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
 
 from msgspec import Struct, field
 
@@ -31,6 +33,8 @@ class Gauge(Resource):
     day: date | None = None
     moment: datetime | None = None
     flag: bool | None = None
+    state: Literal["closed", "open", "stuck"] | None = None
+    key: UUID | None = None
 
 
 class Meeting(Resource):
