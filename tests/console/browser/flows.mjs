@@ -719,7 +719,7 @@ async function interrupted({ page, context, open, user, signIn, request, has, ch
   check();
 }
 
-async function rights({ page, open, user, signIn, has, check, axe }) {
+async function rights({ page, context, open, user, signIn, has, check, axe }) {
   const ann = await user();
   await open("/audit/events");
   await signIn(ann.username);
@@ -737,6 +737,14 @@ async function rights({ page, open, user, signIn, has, check, axe }) {
   await button(page, "Check everything about me").click();
   await has(/All \d+ events about you/);
   await axe();
+  await context.route("**/auth/me/export", async (route) => {
+    const answer = await route.fetch();
+    const lines = (await answer.text()).trim().split("\n");
+    const last = lines.pop().replace(/"proof":"(\\.|[^"\\])*"/, '"proof":null'); // Newer than the checkpoint.
+    await route.fulfill({ response: answer, body: [...lines, last, ""].join("\n") });
+  });
+  await button(page, "Check everything about me").click();
+  await has(/All \d+ signed events about you.* Not signed yet: 1\./);
   check();
 }
 
