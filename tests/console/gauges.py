@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from eventapi.resources import Clear, Resource
 
@@ -26,6 +26,8 @@ class Gauge(Resource):
     name: str
     total: int = 0
     level: float | None = None
+    remarks: list[str] = field(default_factory=list)
+    place: Annotated[str, Meta(max_length=100)] = ""
     numbers: list[int] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
     span: Range | None = None

@@ -6,7 +6,8 @@ import { instantOf, localText } from "../times.js";
 import { Button, Failure, useAction } from "./basics.js";
 
 // `onSubmit(values)` gets the values that differ from `initial`, and may throw a `Problem`.
-export function Form({ fields, initial = {}, submit, onSubmit, onCancel }) {
+export function Form({ fields: declared, initial = {}, submit, onSubmit, onCancel }) {
+  const fields = declared.map((one) => ({ ...one, kind: kindFor(one, initial[one.name]) }));
   const [texts, setTexts] = useState(() => Object.fromEntries(fields.map((one) => [one.name, toText(one, initial)])));
   const form = useRef();
   const [wrong, setWrong] = useState([]);
@@ -33,6 +34,13 @@ export function Form({ fields, initial = {}, submit, onSubmit, onCancel }) {
       ${onCancel && html`<${Button} onClick=${onCancel}>Cancel<//>`}
     </div>
   </form>`;
+}
+
+// The kind of a control that holds a value unchanged: an input has one line, and a list of words no other line or space.
+function kindFor({ kind }, value) {
+  if (kind === "text" && /[\r\n]/.test(value)) return "long";
+  if (kind === "words" && value?.some((one) => !one || /[\r\n]|^\s|\s$/.test(one))) return "json";
+  return kind;
 }
 
 function Field({ field, text, isGiven, faults, onInput }) {

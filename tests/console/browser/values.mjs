@@ -252,4 +252,33 @@ async function several({ page, open, user, signIn, request, has, check, axe }) {
   check();
 }
 
-export const flows = { integers, typed, lines, sealed, flags, shown, names, several };
+// An edit changes what the person changed alone: also in objects, in texts of several lines, and beside another change.
+async function objects({ page, open, user, signIn, request, has, check }) {
+  const { token, username } = await user();
+  const body = `{"name": "objects", "total": ${BIG}, "limits": {"most": 5, "least": 1},
+    "remarks": ["two\\nlines", " indented"], "place": "hall\\nroom 2", "moment": "2026-12-24T15:00:00.123456Z"}`;
+  const made = await request("POST", "/gauges", { token, body });
+  const read = () => request("GET", `/gauges/${made.id}`, { token, as: "text" });
+  await open(`/gauges/${made.id}`);
+  await signIn(username);
+  await button(page, "Edit").click();
+  await page.getByLabel("Limits").fill('{"least": 2}');
+  await request("PATCH", `/gauges/${made.id}`, { token, body: { state: "open" } });
+  await button(page, "Save").click();
+  await has("This was changed meanwhile");
+  await button(page, "Save mine over it").click();
+  await has('Limits: {"most":5,"least":1} → {"least":2}');
+  const text = await read();
+  const kept = ['"limits":{"least":2}', `"total":${BIG}`, '"state":"open"', '"moment":"2026-12-24T15:00:00.123456Z"'];
+  for (const part of kept) expect(text.includes(part), text);
+  await button(page, "Edit").click();
+  await page.getByLabel("Remarks").fill((await page.getByLabel("Remarks").inputValue()).replace("[", '["first",'));
+  await page.getByLabel("Place").fill(`${await page.getByLabel("Place").inputValue()}0`);
+  await button(page, "Save").click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const then = await read();
+  for (const part of ['"remarks":["first","two\\nlines"," indented"]', '"place":"hall\\nroom 20"']) expect(then.includes(part), then);
+  check();
+}
+
+export const flows = { integers, typed, lines, sealed, flags, shown, names, several, objects };
