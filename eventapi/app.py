@@ -165,7 +165,7 @@ def create_app(
                 public_url=settings.public_url,
             ),
             *([] if tracing is None else [tracing.wrap]),
-            partial(deprecation.announced, headers=fields),
+            partial(deprecation.add_headers_to_version_1, headers=fields),
             partial(
                 EdgeMiddleware,
                 observers=observers,

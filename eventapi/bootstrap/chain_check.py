@@ -1,4 +1,7 @@
-"""Set up the check of the log below the snapshot: what waits for it or ends."""
+"""Set up the background check of the lines below the snapshot.
+
+Some tasks begin only after it, and damage that it finds ends the process.
+"""
 
 from __future__ import annotations
 

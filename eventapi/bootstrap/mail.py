@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def composer_of(settings: Settings) -> Composer:
-    """What composes mails; raises `ConfigurationError` for a bad template or sender."""
+    """The composer of mails; raises `ConfigurationError` for a bad template or sender."""
     directory = settings.mail_templates
     templates = _default_templates() if directory is None else Templates(Path(directory))
     try:

@@ -376,7 +376,7 @@ async def open_journal(
 
 
 def _forget_of(settings: Settings, overrides: Overrides) -> Forget:
-    """What removes the mails of erased users; with a log in memory there are no files."""
+    """The function that removes mails of erased users; none for a log in memory."""
     if overrides.log is not None:
         return forget_nothing
     return partial(remove_mails, outbox_paths(settings))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def post_of(settings: Settings, client: HttpClient) -> Post:
-    """What posts deliveries."""
+    """Return the function that posts a delivery to the URL of a webhook."""
     transport = client.transport(private=settings.webhook_private_addresses == "on")
 
     async def post(url: str, headers: Headers, body: bytes) -> int:
@@ -29,7 +29,7 @@ def post_of(settings: Settings, client: HttpClient) -> Post:
 
 
 def deliveries_of(settings: Settings, client: HttpClient, secrets: Sequence[str]) -> Deliveries:
-    """What signs and posts deliveries."""
+    """The deliveries of this process: they are signed with ``secrets`` and posted."""
     return Deliveries(WebhookSecrets(secrets), post_of(settings, client))
 
 

@@ -22,7 +22,7 @@ TIMEOUT_SECONDS: Final = 20.0
 
 
 def exchange_of(client: HttpClient) -> Exchange:
-    """What sends requests to witnesses.
+    """Return the function that sends a request to a witness.
 
     Private addresses are allowed, because the operator names the witnesses.
     """

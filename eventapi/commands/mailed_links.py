@@ -77,11 +77,11 @@ class ResetPassword(msgspec.Struct, frozen=True):
         return user
 
     def withdrawals(self, state: State) -> Sequence[Command]:
-        """What takes back that which a stranger may have set up.
+        """The commands that remove what a stranger may have set up in the account.
 
-        That is a change to an address that is not verified yet. The first use of a mailed link proves
-        who owns the address, and until then the account itself may be a stranger's: then it is all
-        API keys and the second factor as well.
+        A change to an unverified address is always withdrawn. The first use of a mailed link proves
+        that the account belongs to the owner of the address. A stranger may have registered it before
+        that, so this use also revokes all API keys and removes the second factor.
         """
         user = self.check(state)
         if self.mailed_to is None:

@@ -22,15 +22,15 @@ function sentence(status, content, retryAfter) {
   if (status === 429) return `Too many requests. Try again in ${retryAfter || "some"} seconds.`;
   if (status >= 500) {
     const id = content.request_id ? ` (request ${content.request_id})` : "";
-    return `${capital(content.detail || content.title || "The server failed")}. Try again later${id}.`;
+    return `${ended(content.detail || content.title || "The server failed")} Try again later${id}.`;
   }
-  const faults = (content.errors || []).map((one) => `${nameOf(one.pointer)} ${one.detail}`);
-  return `${faults.map(capital).join(". ") || capital(content.detail || content.title || "The request was refused")}.`;
+  const faults = (content.errors || []).map((one) => ended(`${nameOf(one.pointer)} ${one.detail}`));
+  return faults.join(" ") || ended(content.detail || content.title || "The request was refused");
 }
 
 const nameOf = (pointer) => (pointer || "").replace(/^\//, "").replaceAll("/", " ").replaceAll("_", " ");
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const ended = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 // Send a request. Returns {data, position, etag, may, response}; `may(method)` says what the person may
 // do there. Throws `Problem`. With `as: "text"` or "response" the body is a text, or not read. A refused

@@ -2,7 +2,7 @@
 
 import { get, request } from "./api.js";
 import { resources } from "./openapi.js";
-import { forgetTokens, session } from "./session.js";
+import { forgetTokens, hasExpired, session } from "./session.js";
 import { createMoments } from "./times.js";
 import { createStore } from "./store.js";
 
@@ -35,6 +35,7 @@ export async function signOut() {
   } catch (error) {
     if (error.status !== 401) throw error;
   }
+  hasExpired.set(false);
   forgetTokens();
 }
 

@@ -104,7 +104,7 @@ function kindOf(schema, items) {
   if (schema.type === "boolean" || schema.type === "integer" || schema.type === "number") return schema.type;
   if (schema.type !== "string") return "json";
   if (schema.format === "date" || schema.format === "date-time" || schema.format === "decimal") return schema.format;
-  return schema.maxLength === undefined || schema.maxLength > 1000 ? "long" : "text";
+  return schema.format !== "uuid" && (schema.maxLength === undefined || schema.maxLength > 1000) ? "long" : "text";
 }
 
 const OPERATORS = {
@@ -135,6 +135,11 @@ function filtersOf(document, list, fields) {
   }
   return found;
 }
+
+// Whether a table can be sorted by a field: its values have an order, or are flags.
+export const isSortable = (resource, { name, schema }) =>
+  schema.type === "boolean" ||
+  resource.filters.some(({ field, operators }) => field.name === name && operators.some((one) => one.name === "lt"));
 
 // The console's own parameters of a table. A filter has an operator after a dot, so a field may have their names.
 const OWN = new Set(["at", "q", "sort", "after"]);

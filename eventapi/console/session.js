@@ -15,6 +15,9 @@ const read = () => parse(localStorage.getItem(KEY) || "null");
 
 export const session = createStore(read());
 
+// Whether the session has ended without the person: it is too old, or was ended elsewhere.
+export const hasExpired = createStore(false);
+
 addEventListener("storage", (event) => {
   if (event.key === KEY || event.key === null) session.set(read());
 });
@@ -22,6 +25,7 @@ addEventListener("storage", (event) => {
 export function keepTokens(pair) {
   const kept = { access: pair.access_token, refresh: pair.refresh_token };
   localStorage.setItem(KEY, stringify(kept));
+  hasExpired.set(false);
   session.set(kept);
 }
 
@@ -93,6 +97,9 @@ async function renewOnce(refused) {
     return read()?.access || null;
   }
   if (response.status !== 401 && response.status !== 422) throw response;
-  if (read()?.refresh === kept.refresh) forgetTokens();
+  if (read()?.refresh === kept.refresh) {
+    hasExpired.set(true);
+    forgetTokens();
+  }
   return null;
 }

@@ -26,6 +26,20 @@ export const day = (text) => dayIn("UTC", text);
 // "1 Mar 50" would be one of this century.
 const dayIn = (zone, text) => formatsOf(zone)[0].format(new Date(text)).replace(/\d+$/, (year) => year.padStart(4, "0"));
 
+// The text of a time in an input of the browser: in its zone, with whole seconds. "" for a text that is no time.
+export function localText(time) {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return "";
+  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+// The time, as the API has it, of a text in such an input. Any other text is returned as it is, for the server to judge.
+export function instantOf(text) {
+  const [, day, clock] = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)$/.exec(text) || [];
+  const date = new Date(`${day}T${clock}`);
+  return Number.isNaN(date.getTime()) ? text : date.toISOString();
+}
+
 // A moment is a position of the log, or a time.
 export const isPosition = (at) => /^\d+$/.test(at);
 

@@ -59,7 +59,7 @@ class FailedLoginCounter:
         random_bytes: Callable[[int], bytes],
         count: Count = lambda *_: None,
     ) -> None:
-        """``count`` counts failed logins by what happened to them."""
+        """``count`` is called with an outcome and the number of failed logins that had it."""
         self._journal = journal
         self._store = store
         self._secret = secret.encode()
@@ -105,7 +105,7 @@ class FailedLoginCounter:
             self._count("stored", sum(one.count for one in waiting.values()))
 
     def _counts_of(self, state: State, key: _Key, waiting: _Waiting) -> FailedLogins | None:
-        """What is stored; ``None`` for a user whose key was just destroyed."""
+        """The counts to store; ``None`` for a user whose key was just destroyed."""
         window, name, address = key
         source = state.last.source
         user = state.users.find_by_username(name)

@@ -21,7 +21,7 @@ TAKEOVER_SECONDS: Final = 30
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What a follower has completed.
+    """How far a follower has completed the log, and whether it fails.
 
     ``position`` is that of the last completed record, or 0, and ``hash`` that record's, in hex. The
     hash shows whether the log still has the record: after a restore of an older log, another one
@@ -51,7 +51,7 @@ class Parked(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[int, str]:
-        """What distinguishes it from the other parked parts of a follower."""
+        """The identity of the part within its follower."""
         return self.position, self.part
 
 
@@ -128,7 +128,7 @@ class FollowerStore(Protocol):
 
 
 class Follower(Protocol):
-    """What is done with the records of the log."""
+    """A handler of the log's records, in log order."""
 
     name: str
 

@@ -1,6 +1,6 @@
-"""What a declaration is written with: the base class and its markers.
+"""The base class of declared resources, and the markers of fields and actions.
 
-A resource is a frozen msgspec Struct. Its fields are the content; class variables say the rest::
+A resource is a frozen msgspec Struct. Its fields are the content; class variables are its options::
 
     class Invoice(Resource):
         unique = ("number",)

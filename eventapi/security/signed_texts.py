@@ -16,7 +16,6 @@ import msgspec
 
 Purpose = Literal["password-reset", "email", "second-factor"]
 
-MAX_LENGTH: Final = 256
 _TEXT: Final = re.compile(r"((?:(?:0|[1-9][0-9]{0,17})\.){1,4})([0-9a-f]{64})")
 
 

@@ -19,7 +19,7 @@ Kind = type[Resource] | Declared
 
 
 def declared_of(kind: Kind) -> Declared:
-    """What a class declares. The same class gives the same object again."""
+    """The declaration of a class; the same object for each call with that class."""
     if isinstance(kind, Declared):
         return kind
     return ITEM if kind is Item else _declared(kind)

@@ -69,7 +69,7 @@ def explain(error: msgspec.ValidationError, kind: Any, *, is_text: bool = False)
     """Convert msgspec's error about a value into a fault within that value."""
     message = str(error)
     path = _PATH.search(message)
-    pointer, infos = "", [inspected(kind)]
+    pointer, infos = "", [type_info(kind)]
     if path:
         message = message[: path.start()]
         steps = [member or index for member, index in _STEP.findall(path[1])]
@@ -153,7 +153,7 @@ def unknown_member(name: str, detail: str = "is not known here") -> Fault:
 
 
 @cache
-def inspected(kind: Any) -> inspect.Type:
+def type_info(kind: Any) -> inspect.Type:
     """The type as msgspec describes it; cached, because that is slow."""
     return inspect.type_info(kind)
 

@@ -19,8 +19,8 @@ from eventapi.values.explanations import (
     NOUNS,
     explain,
     extras_of,
-    inspected,
     pointer_of,
+    type_info,
     unknown_member,
 )
 from eventapi.values.texts import JSON_NUMBER, value_of_text
@@ -133,7 +133,7 @@ def _faults_in(value: Any, hint: Any, convert: Convert, is_text: bool) -> Iterat
         yield first or explain(error, hint, is_text=is_text)
         yield from found
         return
-    for check in extras_of(inspected(hint), CHECK):
+    for check in extras_of(type_info(hint), CHECK):
         detail = _checked(check, converted)
         if detail is not None:
             yield Fault("", detail)
@@ -328,5 +328,5 @@ def _checks(kind: type[msgspec.Struct]) -> Sequence[tuple[str, str, Check]]:
     return [
         (field.name, field.encode_name, check)
         for field in _fields(kind)
-        for check in extras_of(inspected(field.type), CHECK)
+        for check in extras_of(type_info(field.type), CHECK)
     ]

@@ -51,7 +51,7 @@ Count = Callable[[str, bool], None]
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How often a process does what, in seconds.
+    """The intervals of the tasks of a process, in seconds.
 
     ``check`` is the pause between two rounds, ``refresh`` the age from which a cosignature is renewed
     although the log did not grow, and ``acquire`` how often the lease is tried.
@@ -76,7 +76,7 @@ class CosigningStatus(msgspec.Struct, frozen=True):
 
 
 class _Standing:
-    """What this process knows of a witness.
+    """The results of this process's requests to one witness.
 
     ``cosigned_at`` is in seconds since 1970; the other times are those of the event loop.
     """

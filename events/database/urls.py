@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -47,12 +46,6 @@ _PLACE: Final = re.compile(rf"{_ONE_PLACE}(,{_ONE_PLACE})*(/[^\s#]*)?")
 
 Host = tuple[str, int | None]
 """A name or an IP address without brackets, and a port."""
-
-
-def database_id(url: str) -> str:
-    """16 hex digits for a database: password, options and further hosts do not count."""
-    address, _, _ = _PASSWORD.sub(r"\1\2", split_hosts(url)[0]).partition("?")
-    return sha256(address.encode()).hexdigest()[:16]
 
 
 def split_hosts(url: str) -> tuple[str, list[Host]]:

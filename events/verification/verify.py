@@ -1,4 +1,4 @@
-"""Verify that every line of a log file is what was written, and in its place.
+"""Verify that the lines of a log file are unchanged, complete and in order.
 
 Verification only reads. Beside a running server it judges what the mark calls published; bytes past
 the mark are being written or were left by a crash, and recovery judges them. Without a mark every

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Annotated, Literal
+from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from eventapi.resources import Clear, Resource
 
@@ -24,6 +26,8 @@ class Gauge(Resource):
     name: str
     total: int = 0
     level: float | None = None
+    remarks: list[str] = field(default_factory=list)
+    place: Annotated[str, Meta(max_length=100)] = ""
     numbers: list[int] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
     span: Range | None = None
@@ -31,6 +35,8 @@ class Gauge(Resource):
     day: date | None = None
     moment: datetime | None = None
     flag: bool | None = None
+    state: Literal["closed", "open", "stuck"] | None = None
+    key: UUID | None = None
 
 
 class Meeting(Resource):

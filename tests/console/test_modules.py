@@ -152,6 +152,36 @@ def test_times_are_shown_in_a_zone_and_in_utc(node: Node) -> None:
     ]
 
 
+def test_an_input_shows_a_time_in_its_zone_and_gives_it_back(node: Node) -> None:
+    times = {
+        "2026-07-01T23:30:05.123456Z": ["2026-07-01T19:30:05", "2026-07-01T23:30:05.000Z"],
+        "1950-03-01T12:00:00Z": ["1950-03-01T07:00:00", "1950-03-01T12:00:00.000Z"],
+        "yesterday": ["", ""],
+    }
+
+    found = node("inputs", {"zone": "America/New_York", "times": [*times]})
+
+    assert found == [*times.values()]
+
+
+def test_a_typed_time_is_one_of_the_zone_and_any_other_text_is_left_to_the_server(
+    node: Node,
+) -> None:
+    texts = {
+        "2026-12-24 10:00": "2026-12-24T15:00:00.000Z",
+        "2026-12-24T10:00:05": "2026-12-24T15:00:05.000Z",
+        **{
+            text: text
+            for text in (
+                *("2026-12-24T10:00:05Z", "2026-12-24T10:00:05.123456+01:00", "2026-12-24"),
+                *("2026-13-01 10:00", "10:00", "yesterday", ""),
+            )
+        },
+    }
+
+    assert node("instants", {"zone": "America/New_York", "texts": [*texts]}) == [*texts.values()]
+
+
 def test_days_have_years_of_four_digits(node: Node) -> None:
     days = {
         "0001-01-01": "1 Jan 0001",

@@ -4,7 +4,7 @@ import { html, useState } from "../vendor/preact.js";
 import { request } from "../api.js";
 import { stringify } from "../json.js";
 import { moments } from "../me.js";
-import { filtersIn, titleField } from "../openapi.js";
+import { filtersIn, isSortable, titleField } from "../openapi.js";
 import { Button, Empty, Failure, Heading, Loading } from "../parts/basics.js";
 import { CreateDialog } from "../parts/edit.js";
 import { Filters } from "../parts/filters.js";
@@ -73,7 +73,7 @@ function Table({ who, resource, rows, sort, busy }) {
   const link = (row, content) => html`<${Link} to="/${resource.collection}/${row.id}" class="row-link">${content}<//>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${resource.title}>
     <table aria-busy=${busy} class=${busy ? "busy" : ""}>
-      <thead><tr>${fields.map((one) => html`<${HeadCell} key=${one.name} field=${one} sort=${sort} />`)}</tr></thead>
+      <thead><tr>${fields.map((one) => html`<${HeadCell} key=${one.name} field=${one} sort=${isSortable(resource, one) ? sort : null} />`)}</tr></thead>
       <tbody>
         ${rows.map(
           (row) => html`<tr key=${row.id}>
@@ -91,13 +91,13 @@ function Table({ who, resource, rows, sort, busy }) {
 
 const LABELS = { id: "Id", updated_at: "Changed" };
 
+// `sort` is the order of the table, or null if this field can give it none.
 function HeadCell({ field, sort }) {
   const order = sort === field.name ? "ascending" : sort === `-${field.name}` ? "descending" : null;
   const text = LABELS[field.name] || field.label;
-  const isSortable = !["json", "words", "choices"].includes(field.kind);
   const next = order === "ascending" ? `-${field.name}` : field.name;
   return html`<th scope="col" aria-sort=${order} class=${isNumeric(field) ? "number" : ""}>
-    ${isSortable
+    ${sort !== null
       ? html`<button type="button" onClick=${() => change({ sort: next, after: undefined })}>${text}
           <span aria-hidden="true" class="arrow">${order === "ascending" ? "▲" : order ? "▼" : ""}</span></button>`
       : text}

@@ -3,7 +3,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { request } from "../api.js";
 import { checkEvent } from "../checks.js";
-import { stringify } from "../json.js";
+import { parse, stringify } from "../json.js";
 import { checkNow, keptKey, light, trustAnew } from "../light.js";
 import { Button, Failure, Heading, Time, download, useAction } from "../parts/basics.js";
 import { SIGNS } from "../parts/layout.js";
@@ -64,12 +64,16 @@ function Own() {
   const [text, setText] = useState("");
   const { run, busy, error } = useAction(async () => {
     const { data } = await request("GET", "/auth/me/export", { as: "text" });
-    const lines = data.split("\n").filter(Boolean);
+    const all = data.split("\n").filter(Boolean);
+    const lines = all.filter((line) => parse(line).proof); // The others are newer than the checkpoint.
     for (const line of lines) {
       const { checkpoint } = await checkEvent(line, keptKey());
       if (line === lines[lines.length - 1]) await checkNow([checkpoint]);
     }
-    setText(`All ${number(lines.length)} events about you and your things are in the log, byte for byte.`);
+    const unsigned = all.length - lines.length;
+    const signed = unsigned ? "signed events" : "events";
+    const rest = unsigned ? ` Not signed yet: ${number(unsigned)}.` : "";
+    setText(`All ${number(lines.length)} ${signed} about you and your things are in the log, byte for byte.${rest}`);
   });
   return html`<p><${Button} busy=${busy} onClick=${run}>Check everything about me<//>
       ${" "}<span role="status">${text}</span></p>

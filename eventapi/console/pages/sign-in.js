@@ -4,7 +4,8 @@
 import { html, useState } from "../vendor/preact.js";
 import { request, secondFactor, signIn } from "../api.js";
 import { Button, Failure, Heading, say, useAction } from "../parts/basics.js";
-import { keepTokens } from "../session.js";
+import { hasExpired, keepTokens } from "../session.js";
+import { useStore } from "../store.js";
 
 export function SignIn() {
   const [mode, setMode] = useState("sign-in");
@@ -37,6 +38,7 @@ const Input = ({ name, label, ...rest }) =>
   html`<div class="field"><label for=${name}>${label}</label><input id=${name} name=${name} required ...${rest} /></div>`;
 
 function Credentials({ onChallenge, setMode }) {
+  const isExpired = useStore(hasExpired);
   const { run, busy, error } = useAction(async (event) => {
     try {
       keepTokens((await signIn(textOf(event, "username"), textOf(event, "password"))).data);
@@ -48,6 +50,7 @@ function Credentials({ onChallenge, setMode }) {
   return html`<${Card} title="Sign in" submit="Sign in" busy=${busy} error=${error} onSubmit=${run}
     below=${html`<${Button} kind="link" onClick=${() => setMode("register")}>Create an account<//>
       <${Button} kind="link" onClick=${() => setMode("forgot")}>Forgot your password?<//>`}>
+    ${isExpired && html`<p role="alert">Your session has ended. Sign in to go on where you were.</p>`}
     <${Input} name="username" label="Username" autocomplete="username" autocapitalize="none" spellcheck="false" />
     <${Input} name="password" label="Password" type="password" autocomplete="current-password" />
   <//>`;

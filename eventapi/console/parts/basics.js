@@ -38,12 +38,13 @@ export const Empty = ({ title, children }) =>
 
 export const Loading = () => html`<p class="loading" role="status">Loading…</p>`;
 
-// A dialog of the browser: it keeps the focus, Escape closes it, and the focus returns.
+// A dialog of the browser: its first field gets the focus, Escape closes it, and the focus returns.
 export function Dialog({ title, onClose, children }) {
   const ref = useRef();
   useLayoutEffect(() => {
     const dialog = ref.current;
     dialog.showModal();
+    dialog.querySelector("input, select, textarea")?.focus();
     return () => dialog.close(); // Before it is removed, or the focus would not return.
   }, []);
   return html`<dialog ref=${ref} aria-labelledby="dialog-title"

@@ -33,23 +33,32 @@ export function CreateDialog({ resource, onClose, onDone }) {
   <//>`;
 }
 
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+// The method and the body of a change. A merge patch would keep the members that were removed from an object: PUT does not.
+function changeOf(resource, base, values) {
+  if (!Object.values(values).some(isObject)) return ["PATCH", values];
+  return ["PUT", { ...Object.fromEntries(resource.form.map(({ name }) => [name, base[name]])), ...values }];
+}
+
 export function EditDialog({ resource, entity, onClose, onDone }) {
   const [base, setBase] = useState(entity);
   const [conflict, setConflict] = useState(null);
   const path = `/${resource.collection}/${entity.id}`;
-  const save = async (body, version = base.version) => {
-    if (!Object.keys(body).length) return onClose();
+  const save = async (values, onto = base) => {
+    if (!Object.keys(values).length) return onClose();
+    const [method, body] = changeOf(resource, onto, values);
     try {
-      const { data } = await request("PATCH", path, { body, headers: { "If-Match": `"${version}"` } });
+      const { data } = await request(method, path, { body, headers: { "If-Match": `"${onto.version}"` } });
       say(`${titleOf(resource, data)} is saved.`);
       return onDone(data);
     } catch (problem) {
       if (problem.status !== 412) throw problem;
-      return setConflict({ body, now: await get(path) });
+      return setConflict({ values, now: await get(path) });
     }
   };
   if (conflict) {
-    const { body, now } = conflict;
+    const { values, now } = conflict;
     const changed = resource.form.filter((one) => stringify(now[one.name]) !== stringify(base[one.name]));
     return html`<${Dialog} title="This was changed meanwhile" onClose=${onClose}>
       <p>While you were editing, this was changed:</p>
@@ -58,13 +67,13 @@ export function EditDialog({ resource, entity, onClose, onDone }) {
       </dl>
       <div class="buttons">
         <${Button} kind="main" onClick=${() => (setBase(now), setConflict(null))}>Edit the new version<//>
-        <${Button} onClick=${() => (setConflict(null), setBase(now), save(body, now.version).catch((error) => say(error.message)))}>
+        <${Button} onClick=${() => (setConflict(null), setBase(now), save(values, now).catch((error) => say(error.message)))}>
           Save mine over it<//>
       </div>
     <//>`;
   }
   return html`<${Dialog} title="Edit ${titleOf(resource, base)}" onClose=${onClose}>
-    <${Form} key=${base.version} fields=${resource.form} initial=${base} submit="Save" onSubmit=${(body) => save(body)} onCancel=${onClose} />
+    <${Form} key=${base.version} fields=${resource.form} initial=${base} submit="Save" onSubmit=${(values) => save(values)} onCancel=${onClose} />
   <//>`;
 }
 

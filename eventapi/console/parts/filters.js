@@ -3,6 +3,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { filtersIn } from "../openapi.js";
 import { change } from "../router.js";
+import { inZone, instantOf } from "../times.js";
 import { Button, Dialog } from "./basics.js";
 
 const PAUSE_MS = 250;
@@ -40,11 +41,25 @@ export function Filters({ resource, query }) {
 
 function wordsOf({ field, operator, value }) {
   if (operator.name === "null") return value === "true" ? "is empty" : "is not empty";
-  const text = field.schema.type === "boolean" ? { true: "yes", false: "no" }[value] || value : value;
-  return `${operator.label} ${text}`;
+  const texts = operator.name === "in" ? value.split(",") : [value];
+  return `${operator.label} ${texts.map((text) => wordOf(field, text)).join(" or ")}`;
+}
+
+function wordOf(field, text) {
+  if (field.schema.type === "boolean") return { true: "yes", false: "no" }[text] || text;
+  if (field.kind === "date-time") return inZone(text);
+  return text;
+}
+
+// The values of the form as the API has them: a person types times in the zone of the browser, and a space after a comma.
+function valueOf(field, operator, given) {
+  if (operator.name !== "in") return field.kind === "date-time" ? instantOf(given[0]) : given[0];
+  const texts = given.flatMap((text) => text.split(",")).map((text) => text.trim());
+  return texts.map(field.kind === "date-time" ? instantOf : String).join(",");
 }
 
 const INPUTS = { date: "date", "date-time": "datetime-local" };
+const EXAMPLES = { date: ", such as 2026-01-31, 2026-02-28", "date-time": ", such as 2026-01-31 12:00, 2026-02-28 12:00:30" };
 
 function FilterDialog({ resource, onClose }) {
   const [name, setName] = useState(resource.filters.find((one) => one.field.name !== "id")?.field.name || "id");
@@ -52,12 +67,12 @@ function FilterDialog({ resource, onClose }) {
   const [operator, setOperator] = useState("");
   const known = filter.operators.find((one) => one.name === operator) || filter.operators[0];
   const { field } = filter;
+  const isMany = known.name === "in";
   const choices = known.name === "null" || field.schema.type === "boolean" ? ["true", "false"] : field.kind === "choice" ? field.choices : null;
   const apply = (event) => {
     event.preventDefault();
-    let value = new FormData(event.target).get("value");
-    if (field.kind === "date-time" && known.name !== "in" && !choices && value) value = new Date(value).toISOString();
-    change({ [`${name}.${known.name}`]: value, after: undefined });
+    const given = new FormData(event.target).getAll("value");
+    change({ [`${name}.${known.name}`]: valueOf(field, known, given), after: undefined });
     onClose();
   };
   const words = { true: known.name === "null" ? "empty" : "yes", false: known.name === "null" ? "not empty" : "no" };
@@ -73,11 +88,11 @@ function FilterDialog({ resource, onClose }) {
         </select></div>
       <div class="field"><label for="filter-value">Value</label>
         ${choices
-          ? html`<select id="filter-value" name="value">
+          ? html`<select id="filter-value" name="value" required multiple=${isMany}>
               ${choices.map((one) => html`<option value=${one}>${words[one] || one}</option>`)}</select>`
           : html`<input id="filter-value" name="value" required step="1" autocomplete="off"
-              type=${known.name === "in" ? "text" : INPUTS[field.kind] || "text"} />`}
-        ${known.name === "in" && html`<small>Several values, separated by commas</small>`}</div>
+              type=${isMany ? "text" : INPUTS[field.kind] || "text"} aria-describedby=${isMany ? "filter-hint" : null} />`}
+        ${isMany && !choices && html`<small id="filter-hint">Several values, separated by commas${EXAMPLES[field.kind]}</small>`}</div>
       <div class="buttons"><button class="main">Show</button><${Button} onClick=${onClose}>Cancel<//></div>
     </form>
   <//>`;

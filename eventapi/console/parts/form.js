@@ -2,10 +2,12 @@
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { parse, stringify } from "../json.js";
+import { instantOf, localText } from "../times.js";
 import { Button, Failure, useAction } from "./basics.js";
 
 // `onSubmit(values)` gets the values that differ from `initial`, and may throw a `Problem`.
-export function Form({ fields, initial = {}, submit, onSubmit, onCancel, all = false }) {
+export function Form({ fields: declared, initial = {}, submit, onSubmit, onCancel }) {
+  const fields = declared.map((one) => ({ ...one, kind: kindFor(one, initial[one.name]) }));
   const [texts, setTexts] = useState(() => Object.fromEntries(fields.map((one) => [one.name, toText(one, initial)])));
   const form = useRef();
   const [wrong, setWrong] = useState([]);
@@ -17,13 +19,13 @@ export function Form({ fields, initial = {}, submit, onSubmit, onCancel, all = f
 
   const send = (event) => {
     event.preventDefault();
-    const [values, unreadable] = valuesOf(fields, texts, initial, all);
+    const [values, unreadable] = valuesOf(fields, texts, initial);
     setWrong(unreadable);
     if (!unreadable.length) run(values);
   };
   return html`<form ref=${form} onSubmit=${send} novalidate>
     ${fields.map(
-      (field) => html`<${Field} key=${field.name} field=${field} text=${texts[field.name]} faults=${faultOf(field)}
+      (field) => html`<${Field} key=${field.name} field=${field} text=${texts[field.name]} isGiven=${field.name in initial} faults=${faultOf(field)}
         onInput=${(text) => setTexts((last) => ({ ...last, [field.name]: text }))} />`,
     )}
     ${others && html`<${Failure} error=${error} />`}
@@ -34,7 +36,14 @@ export function Form({ fields, initial = {}, submit, onSubmit, onCancel, all = f
   </form>`;
 }
 
-function Field({ field, text, faults, onInput }) {
+// The kind of a control that holds a value unchanged: an input has one line, and a list of words no other line or space.
+function kindFor({ kind }, value) {
+  if (kind === "text" && /[\r\n]/.test(value)) return "long";
+  if (kind === "words" && value?.some((one) => !one || /[\r\n]|^\s|\s$/.test(one))) return "json";
+  return kind;
+}
+
+function Field({ field, text, isGiven, faults, onInput }) {
   const id = `field-${field.name}`;
   const about = [field.description && `${id}-about`, faults.length && `${id}-fault`].filter(Boolean).join(" ");
   const shared = {
@@ -58,7 +67,7 @@ function Field({ field, text, faults, onInput }) {
   }
   return html`<div class="field ${field.kind}">
     <label for=${id}>${name}</label>
-    <${Control} field=${field} text=${text} shared=${shared} />
+    <${Control} field=${field} text=${text} isGiven=${isGiven} shared=${shared} />
     <${Notes} id=${id} field=${field} faults=${faults} />
   </div>`;
 }
@@ -69,13 +78,13 @@ const Notes = ({ id, field, faults }) =>
 
 const wordOf = (one) => (one === true ? "yes" : one === false ? "no" : one);
 
-function Control({ field, text, shared }) {
+function Control({ field, text, isGiven, shared }) {
   switch (field.kind) {
     case "boolean":
       return html`<input type="checkbox" checked=${text} ...${shared} />`;
     case "choice":
       return html`<select value=${text} ...${shared}>
-        ${(field.isNullable || !field.isRequired) && html`<option value=""></option>`}
+        ${(field.isNullable || !isGiven) && html`<option value=""></option>`}
         ${field.choices.map((one) => html`<option value=${String(one)} selected=${text === String(one)}>${wordOf(one)}</option>`)}
       </select>`;
     case "date":
@@ -96,12 +105,6 @@ function Control({ field, text, shared }) {
   }
 }
 
-export function localText(time) {
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return "";
-  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
-}
-
 function toText(field, initial) {
   const value = initial[field.name];
   if (field.kind === "boolean") return value ?? field.schema.default ?? false;
@@ -113,13 +116,18 @@ function toText(field, initial) {
   return String(value);
 }
 
+// Of other kinds, an empty text is no value: without one, the server takes the default, or says that a value is required.
+const MAY_BE_EMPTY = ["text", "long", "words"];
+
 // The values to send, and the faults of texts that no value can be made of.
-function valuesOf(fields, texts, initial, all) {
+function valuesOf(fields, texts, initial) {
   const [values, faults] = [{}, []];
   for (const field of fields) {
     const text = texts[field.name];
-    if (!all && String(text) === String(toText(field, initial)) && (field.name in initial || !field.isRequired)) continue;
-    if (text === "" && !field.isRequired && !field.isNullable && !(field.name in initial)) continue;
+    const isGiven = field.name in initial;
+    if (String(text) === String(toText(field, initial)) && (isGiven || !field.isRequired)) continue;
+    const isValue = field.isNullable || (field.isRequired && MAY_BE_EMPTY.includes(field.kind));
+    if (text === "" && !isGiven && !isValue) continue;
     try {
       values[field.name] = toValue(field, text);
     } catch (error) {
@@ -131,10 +139,10 @@ function valuesOf(fields, texts, initial, all) {
 
 function toValue(field, text) {
   if (field.kind === "boolean" || field.kind === "choices") return text;
-  if (field.kind === "words") return text.split("\n").map((one) => one.trim()).filter(Boolean);
   if (text === "" && field.isNullable) return null;
+  if (field.kind === "words") return text.split("\n").map((one) => one.trim()).filter(Boolean);
   if (field.kind === "choice") return field.choices.find((one) => String(one) === text) ?? null;
-  if (field.kind === "date-time") return text && new Date(text).toISOString();
+  if (field.kind === "date-time") return instantOf(text);
   if (field.kind === "integer") {
     if (!/^[+-]?\d+$/.test(text.trim())) throw new Error("must be a whole number");
     const number = BigInt(text.trim());

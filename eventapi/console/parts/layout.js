@@ -6,7 +6,7 @@ import { light } from "../light.js";
 import { me, signOut } from "../me.js";
 import { Link, route } from "../router.js";
 import { useStore } from "../store.js";
-import { Button, Messages, useAction } from "./basics.js";
+import { Button, Messages, say, useAction } from "./basics.js";
 import { TimeBar } from "./time-bar.js";
 
 export function Layout({ children }) {
@@ -16,7 +16,7 @@ export function Layout({ children }) {
   const [isTravelling, setTravelling] = useState(Boolean(query.at));
   useEffect(() => setOpen(false), [parts.join("/")]);
   useEffect(() => query.at && setTravelling(true), [query.at]);
-  const { run, busy } = useAction(signOut);
+  const { run, busy } = useAction(() => signOut().catch((problem) => say(problem.message)));
   return html`<div class="app ${query.at ? "past" : ""}">
     <a class="skip" href="#main">Skip to the page</a>
     <header class="top">

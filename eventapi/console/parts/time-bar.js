@@ -5,9 +5,8 @@ import { get } from "../api.js";
 import { learnExactly, learnMoments, moments } from "../me.js";
 import { change, route } from "../router.js";
 import { useLoaded, useStore } from "../store.js";
-import { inUtc, inZone, isPosition } from "../times.js";
+import { inUtc, inZone, instantOf, isPosition, localText } from "../times.js";
 import { Button } from "./basics.js";
-import { localText } from "./form.js";
 
 const PAUSE_MS = 150;
 
@@ -40,7 +39,7 @@ export function TimeBar({ who, close }) {
       change({ at: position >= last ? undefined : position, after: undefined });
     }, PAUSE_MS);
   };
-  const toTime = (event) => event.target.value && change({ at: new Date(event.target.value).toISOString(), after: undefined });
+  const toTime = (event) => event.target.value && change({ at: instantOf(event.target.value), after: undefined });
   if (!last) return html`<section class="time-bar" aria-label="Time travel"><p>Loading…</p></section>`;
   const found = at && !isPosition(at) && value === null ? { time: at, isExact: true } : moments.timeOf(shown);
   const when = found ? `${found.isExact ? "" : "about "}${inZone(found.time)}` : "";

@@ -22,7 +22,7 @@ _CHEAP_CHARACTERS: Final = 128
 """Texts up to this length are not cached: folding them is cheaper than a lookup."""
 
 
-def folded(text: str) -> str:
+def casefold_text(text: str) -> str:
     """A text for comparison that ignores case and Unicode composition (NFC, NFD)."""
     if text.isascii():
         return text.lower()
@@ -40,10 +40,10 @@ class CasefoldedTexts:
         """The folded texts of a resource, with NULs between them that no query can match."""
         text = "\0".join([getattr(entity, name) or "" for name in names])
         if len(text) <= _CHEAP_CHARACTERS or text.isascii():
-            return folded(text)
+            return casefold_text(text)
         found = self._by_version.get(entity.version)
         if found is None:
-            found = folded(text)
+            found = casefold_text(text)
             if self._characters + len(found) > _CACHED_CHARACTERS:
                 self._by_version.clear()
                 self._characters = 0
@@ -64,7 +64,7 @@ async def matching(
     ``entities`` must not change during the search: other requests, including writes, run between two
     slices.
     """
-    needle = folded(query)
+    needle = casefold_text(query)
     found: list[Entity] = []
     searched = 0
     for entity in entities:

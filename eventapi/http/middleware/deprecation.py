@@ -35,7 +35,7 @@ def fields(settings: Settings) -> Headers:
     return headers
 
 
-def announced(app: ASGIApp, headers: Headers) -> ASGIApp:
+def add_headers_to_version_1(app: ASGIApp, headers: Headers) -> ASGIApp:
     """Wrap the app to add these headers to every response of version 1.
 
     Without headers, the app itself is returned.

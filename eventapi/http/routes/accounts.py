@@ -112,7 +112,7 @@ class AccountsController(Controller):
         grant = await services.accounts.log_in(
             RequestClient(request), body.username, body.password, request.device
         )
-        return granted(grant)
+        return token_response(grant)
 
     @post(
         "/logout",
@@ -253,10 +253,10 @@ class AccountsController(Controller):
 async def _refreshed(
     request: ApiRequest, services: Services, refresh_token: str
 ) -> Response[TokenPair]:
-    return granted(await services.accounts.refresh(RequestClient(request), refresh_token))
+    return token_response(await services.accounts.refresh(RequestClient(request), refresh_token))
 
 
-def granted(grant: Grant) -> Response[TokenPair]:
+def token_response(grant: Grant) -> Response[TokenPair]:
     """The response to a login or a renewal."""
     pair = TokenPair(grant.access_token, "bearer", grant.lifetime, grant.refresh_token)
     return written(grant.result, pair, 200, NO_STORE)

@@ -23,7 +23,7 @@ from eventapi.http.request import NDJSON, ApiRequest
 from eventapi.http.request_client import RequestClient
 from eventapi.http.response import JSON, Headers, Response, encode, event_position, json_response
 from eventapi.http.routes.audit_diff import diff_page
-from eventapi.http.routes.events import Following, event, followed, resumed_after
+from eventapi.http.routes.events import Following, event, event_stream, resumed_after
 from eventapi.http.schemas.audit import DiffPage, DiffQuery, EventsQuery
 from eventapi.http.schemas.requests import StateQuery
 from eventapi.http.schemas.responses import EventPage, OpenedEvent
@@ -258,7 +258,7 @@ async def _live(request: ApiRequest, after: int, wanted: EventFilter) -> Respons
 
     following = Following(after, authenticate, source, handed_out, restart=0)
     caller = request.caller
-    return await followed(
+    return await event_stream(
         request, following, Subscription(caller.user.id, caller.credential, wanted)
     )
 

@@ -45,7 +45,7 @@ HEARTBEAT_SECONDS = 15.0
 MAX_STREAMS = 16
 """Maximum open streams of a user per process."""
 
-MAX_STREAMS_OF_NOBODY = 256
+MAX_ANONYMOUS_STREAMS = 256
 """Maximum open streams of all callers without a token per process."""
 
 _AT_ONCE = 64
@@ -121,7 +121,7 @@ def reset(position: int) -> bytes:
     return event(position, "reset", b'{"position":%d}' % position)
 
 
-async def followed(
+async def event_stream(
     request: ApiRequest, following: Following, subscription: Subscription
 ) -> StreamingResponse:
     """Stream the events after a position and then live events, while access lasts.
@@ -131,7 +131,7 @@ async def followed(
     """
     user = (await following.authenticate()).number
     followers = request.services.log_watcher.followers
-    most = MAX_STREAMS if user else MAX_STREAMS_OF_NOBODY
+    most = MAX_STREAMS if user else MAX_ANONYMOUS_STREAMS
     if followers[user] >= most:
         raise Overloaded(f"no more than {most} streams may be open at once")
     if followers.total() >= MAX_STREAMS_IN_ALL:
@@ -231,7 +231,7 @@ async def follow_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
         reads_all=access.may_read_all(shape.resource, request.reader.user),
     )
     following = Following(after, stream.authenticate, stream.past, stream.live)
-    return await followed(request, following, subscription)
+    return await event_stream(request, following, subscription)
 
 
 class _ResourceStream:

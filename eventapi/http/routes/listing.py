@@ -16,7 +16,7 @@ from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
 from eventapi.http.routes.allowed import allowed_in
 from eventapi.http.routes.listing_past import PastList
-from eventapi.http.routes.selecting import owner_names, selected
+from eventapi.http.routes.selecting import filter_entities, owner_names
 from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.orders import Backwards, OrderName, Rows, numbers_of, sorted_entities
@@ -195,7 +195,7 @@ async def _filtered_slices(
     with history.admit(reader.number):
         for start in range(0, len(entities), _PER_TURN):
             async with history.turn(reader.number):
-                found = await selected(request, listing, entities[start : start + _PER_TURN])
+                found = await filter_entities(request, listing, entities[start : start + _PER_TURN])
             yield found
 
 

@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.http.lists.parsing import Listing
 from eventapi.http.request import ApiRequest
-from eventapi.http.routes.selecting import owner_names, selected
+from eventapi.http.routes.selecting import filter_entities, owner_names
 from eventapi.queries.orders import sorted_entities
 from eventapi.resources import access
 from events.vocabulary.resources import Entity
@@ -81,7 +81,7 @@ class PastList:
         with self._history.admit(self._reader.number):
             for start in range(0, len(numbers), _PER_READ):
                 found = await self._read(numbers[start : start + _PER_READ])
-                yield await selected(self._request, self._listing, found)
+                yield await filter_entities(self._request, self._listing, found)
 
     async def _compared(self) -> AsyncGenerator[list[Entity], None]:
         """The selected resources behind the cursor, by number, with the compared values."""
@@ -111,7 +111,7 @@ class PastList:
     async def _select(self, numbers: Sequence[int]) -> list[Entity]:
         """Those of some resources that are selected, with the compared values only."""
         found = await self._read(numbers, self._listing.compared)
-        return await selected(self._request, self._listing, found)
+        return await filter_entities(self._request, self._listing, found)
 
     async def _read(
         self, numbers: Sequence[int], columns: Collection[str] | None = None

@@ -264,7 +264,7 @@ class ActionTemplate(Controller):
 
 
 def _target(request: ApiRequest, found: Entity | Tombstone | None = None) -> Target:
-    """What a request writes to: a new resource, or one at certain versions."""
+    """The target of a write: a new resource, or an existing one at certain versions."""
     caller, quota = request.caller.user.id, request.services.quota
     if found is None:
         return Target(caller, quota)

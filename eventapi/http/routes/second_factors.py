@@ -12,7 +12,7 @@ from eventapi.http.handlers import delete, post
 from eventapi.http.request import ApiRequest
 from eventapi.http.request_client import RequestClient
 from eventapi.http.response import Response, written
-from eventapi.http.routes.accounts import NO_STORE, granted
+from eventapi.http.routes.accounts import NO_STORE, token_response
 from eventapi.http.schemas.requests import Confirmation, SecondFactorGrant, TotpConfirmation
 from eventapi.http.schemas.responses import RecoveryCodes, TokenPair, TotpSetup
 from eventapi.http.services import Services
@@ -40,7 +40,7 @@ class SecondFactorsController(Controller):
     ) -> Response[TokenPair]:
         """Complete a login with its challenge and a code, which works once."""
         client, code = RequestClient(request), data.code
-        return granted(
+        return token_response(
             await second_factors.log_in(
                 services.accounts, client, data.challenge, code, request.device
             )

@@ -16,7 +16,7 @@ _VALUES_PER_TURN: Final = 50_000
 """Values of lists that are searched before other requests run; one list may have 20,000."""
 
 
-async def selected(
+async def filter_entities(
     request: ApiRequest, listing: Listing, entities: Sequence[Entity]
 ) -> list[Entity]:
     """The resources that pass the filters and the search."""

@@ -26,7 +26,7 @@ from eventapi.commands.users import (
 )
 from eventapi.http.conditional import accepted_versions, conditions, etag, is_known
 from eventapi.http.handlers import delete, get, patch, post
-from eventapi.http.lists.search import folded
+from eventapi.http.lists.search import casefold_text
 from eventapi.http.operator_guards import operator, operator_or_auditor
 from eventapi.http.request import ApiRequest, MergePatch
 from eventapi.http.response import JSON, Response, encode, event_position, json_response, written
@@ -224,7 +224,7 @@ async def _page(request: ApiRequest, query: UsersQuery) -> tuple[list[User], int
     """The users of a page, and the number after which the next page starts, if any."""
     caller, history = request.caller.user.id, request.services.history
     users = request.caller.state.users
-    needle = folded(query.q) if query.q else ""
+    needle = casefold_text(query.q) if query.q else ""
     found: list[User] = []
     last = min(users.last_id, query.after + _MAX_SCANNED)
     with history.admit(caller):
@@ -246,7 +246,7 @@ async def _page(request: ApiRequest, query: UsersQuery) -> tuple[list[User], int
 def _searched_text(user: User) -> str:
     """The folded texts of a user, with NULs between them that no query can match."""
     texts = (user.username, user.email, user.pending_email, user.full_name)
-    return folded("\0".join(filter(None, texts)))
+    return casefold_text("\0".join(filter(None, texts)))
 
 
 async def _creation(request: ApiRequest, data: NewUser, roles: Sequence[str]) -> list[Command]:

@@ -53,7 +53,7 @@ Place = tuple[str, ...]
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """Who writes, and to which resource.
+    """The caller of a write, and the resource to write.
 
     ``number`` is 0 for a creation. ``versions`` are those at which the resource may be; ``None``
     accepts any. ``username`` is that of the other user of a share.
@@ -90,7 +90,7 @@ def deletion(resource: Declared, target: Target, _: Any) -> Command:
 
 
 def undeletion(resource: Declared, target: Target, _: Any) -> Command:
-    """The command that restores what an earlier one of the same batch deletes."""
+    """The command that undoes a deletion earlier in the same batch."""
     return UndoDeletion(resource, target.caller, target.number, target.versions, target.quota)
 
 

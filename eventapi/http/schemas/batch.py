@@ -21,10 +21,6 @@ _BODY: Final = (
     "The body of the single request. The text `$0` in place of a whole number stands for the number "
     "of the resource that request 0 creates."
 )
-_IF_MATCH: Final = (
-    "The version that the resource must have, as a number or as the text of If-Match; with any other "
-    "one the batch is refused with 412. A creation has none."
-)
 
 
 class BatchRequest(Body, frozen=True):

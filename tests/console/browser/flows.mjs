@@ -687,7 +687,39 @@ async function tabs({ page, context, base, watch, open, user, signIn, requests, 
   check();
 }
 
-async function rights({ page, open, user, signIn, has, check, axe }) {
+// The session ends, or the connection, while a person works.
+async function interrupted({ page, context, open, user, signIn, request, has, check, axe }) {
+  const ann = await user();
+  await open("/invoices");
+  await signIn(ann.username);
+  await button(page, "New invoice").click();
+  expect((await page.locator(":focus").getAttribute("id")) === "field-number", "the first field has the focus");
+  await button(page, "Create").click();
+  await page.locator("#field-cents-fault", { hasText: "is required" }).waitFor();
+  await page.route("**/api/v2/invoices", (route) =>
+    route.fulfill({ status: 409, contentType: "application/problem+json", body: '{"detail": "there is no room."}' }),
+  );
+  await button(page, "Create").click();
+  await page.getByText("There is no room.", { exact: true }).waitFor();
+  await page.unroute("**/api/v2/invoices");
+  const access = await page.evaluate(() => JSON.parse(localStorage["eventapi.session /"]).access);
+  await request("POST", "/auth/logout", { token: access });
+  await button(page, "Create").click();
+  await page.getByRole("alert").filter({ hasText: "Your session has ended." }).waitFor();
+  await axe();
+  await signIn(ann.username);
+  await page.getByRole("heading", { name: "Invoices", level: 1 }).waitFor();
+  await context.route("**/auth/logout", (route) => route.abort("connectionrefused"));
+  await button(page, "Sign out").click();
+  await has("The server cannot be reached.");
+  await context.unroute("**/auth/logout");
+  await button(page, "Sign out").click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  expect(!(await page.getByText("Your session has ended.").count()), "it was ended by the person");
+  check();
+}
+
+async function rights({ page, context, open, user, signIn, has, check, axe }) {
   const ann = await user();
   await open("/audit/events");
   await signIn(ann.username);
@@ -705,6 +737,14 @@ async function rights({ page, open, user, signIn, has, check, axe }) {
   await button(page, "Check everything about me").click();
   await has(/All \d+ events about you/);
   await axe();
+  await context.route("**/auth/me/export", async (route) => {
+    const answer = await route.fetch();
+    const lines = (await answer.text()).trim().split("\n");
+    const last = lines.pop().replace(/"proof":"(\\.|[^"\\])*"/, '"proof":null'); // Newer than the checkpoint.
+    await route.fulfill({ response: answer, body: [...lines, last, ""].join("\n") });
+  });
+  await button(page, "Check everything about me").click();
+  await has(/All \d+ signed events about you.* Not signed yet: 1\./);
   check();
 }
 
@@ -780,5 +820,5 @@ async function failsUnnoticed() {
 }
 
 export const flows = {
-  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, flood, differences, sharing, ownChange, deliveries, failing, operator, mailedLinks, tabs, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
+  signIn, register, secondFactor, things, conflict, tables, timeTravel, timeline, flood, differences, sharing, ownChange, deliveries, failing, operator, mailedLinks, tabs, interrupted, rights, keyboard, firstPage, controls, failsLater, failsUnnoticed,
 };

@@ -6,7 +6,7 @@ import { isConsistent, rootFromInclusion, same } from "./console/merkle.js";
 import { isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./console/notes.js";
 import { resources } from "./console/openapi.js";
 import { grouped } from "./console/parts/values.js";
-import { createMoments, day, inUtc, inZone, isLater } from "./console/times.js";
+import { createMoments, day, inUtc, inZone, instantOf, isLater, localText } from "./console/times.js";
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
 const all = (cases, work) => Promise.all(cases.map((given) => work(...given)));
@@ -41,6 +41,15 @@ const functions = {
   later: (cases) => cases.map(([event, at]) => isLater(event, at)),
   days: (texts) => texts.map(day),
   grouped: (numbers) => numbers.map(grouped),
+  // What an input of the browser shows for each time, and the time of what it then has.
+  inputs: ({ zone, times }) => {
+    process.env.TZ = zone;
+    return times.map((time) => [localText(time), instantOf(localText(time))]);
+  },
+  instants: ({ zone, texts }) => {
+    process.env.TZ = zone;
+    return texts.map(instantOf);
+  },
   times: ([text, zone]) => [inZone(text, zone), inUtc(text)],
   resources: (document) => resources(document),
 };

@@ -202,4 +202,83 @@ async function names({ page, open, user, signIn, request, has, check, axe }) {
   check();
 }
 
-export const flows = { integers, typed, lines, sealed, flags, shown, names };
+// A filter for one of several values, which are typed or chosen, and columns that give no order.
+async function several({ page, open, user, signIn, request, has, check, axe }) {
+  const { token, username } = await user();
+  const gauges = [
+    { name: "first", moment: "2026-12-24T15:00:00Z", state: "open", total: 1 },
+    { name: "second", moment: "2026-12-25T15:00:05Z", state: "closed", total: 2 },
+    { name: "third", moment: "2026-12-26T15:00:00Z", state: "stuck", total: 3 },
+  ];
+  for (const body of gauges) await request("POST", "/gauges", { token, body });
+  await open("/gauges");
+  await signIn(username);
+  const cases = [
+    ["moment", "2026-12-24 10:00, 2026-12-25T10:00:05", "Moment is one of 24 Dec 2026, 10:00:00 or 25 Dec 2026, 10:00:05"],
+    ["moment", "2026-12-24T15:00:00.000000Z,2026-12-25T16:00:05+01:00", "Moment is one of 24 Dec 2026, 10:00:00 or 25 Dec 2026, 10:00:05"],
+    ["state", ["open", "closed"], "State is one of closed or open"],
+    ["total", "1, 2", "Total is one of 1 or 2"],
+  ];
+  for (const [field, values, words] of cases) {
+    await has("3 gauges");
+    await button(page, "Filter").click();
+    await page.getByLabel("Field").selectOption(field);
+    await page.getByLabel("Condition").selectOption("in");
+    const value = page.getByLabel("Value");
+    if (Array.isArray(values)) await value.selectOption(values);
+    else await value.fill(values);
+    await axe();
+    await button(page, "Show").click();
+    await has("2 gauges");
+    await has(words);
+    await page.reload(); // The address has everything.
+    await has("2 gauges");
+    await page.locator(".chip").getByRole("button").click();
+  }
+  await button(page, "Filter").click();
+  await page.getByLabel("Field").selectOption("moment");
+  await page.getByLabel("Condition").selectOption("in");
+  await page.getByLabel("Value").fill("tomorrow");
+  await button(page, "Show").click();
+  await has("must be an RFC 3339 time");
+  await open("/gauges");
+  await has("3 gauges");
+  for (const name of ["State", "Key"]) {
+    expect(!(await page.getByRole("columnheader", { name }).getByRole("button").count()), `${name} gives no order`);
+  }
+  await page.getByRole("columnheader", { name: "Flag" }).getByRole("button").click();
+  await page.locator('th[aria-sort="ascending"]', { hasText: "Flag" }).waitFor();
+  await has("3 gauges");
+  check();
+}
+
+// An edit changes what the person changed alone: also in objects, in texts of several lines, and beside another change.
+async function objects({ page, open, user, signIn, request, has, check }) {
+  const { token, username } = await user();
+  const body = `{"name": "objects", "total": ${BIG}, "limits": {"most": 5, "least": 1},
+    "remarks": ["two\\nlines", " indented"], "place": "hall\\nroom 2", "moment": "2026-12-24T15:00:00.123456Z"}`;
+  const made = await request("POST", "/gauges", { token, body });
+  const read = () => request("GET", `/gauges/${made.id}`, { token, as: "text" });
+  await open(`/gauges/${made.id}`);
+  await signIn(username);
+  await button(page, "Edit").click();
+  await page.getByLabel("Limits").fill('{"least": 2}');
+  await request("PATCH", `/gauges/${made.id}`, { token, body: { state: "open" } });
+  await button(page, "Save").click();
+  await has("This was changed meanwhile");
+  await button(page, "Save mine over it").click();
+  await has('Limits: {"most":5,"least":1} → {"least":2}');
+  const text = await read();
+  const kept = ['"limits":{"least":2}', `"total":${BIG}`, '"state":"open"', '"moment":"2026-12-24T15:00:00.123456Z"'];
+  for (const part of kept) expect(text.includes(part), text);
+  await button(page, "Edit").click();
+  await page.getByLabel("Remarks").fill((await page.getByLabel("Remarks").inputValue()).replace("[", '["first",'));
+  await page.getByLabel("Place").fill(`${await page.getByLabel("Place").inputValue()}0`);
+  await button(page, "Save").click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const then = await read();
+  for (const part of ['"remarks":["first","two\\nlines"," indented"]', '"place":"hall\\nroom 20"']) expect(then.includes(part), then);
+  check();
+}
+
+export const flows = { integers, typed, lines, sealed, flags, shown, names, several, objects };

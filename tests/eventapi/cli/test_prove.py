@@ -11,9 +11,10 @@ from eventapi.cli import verify as verify_module
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
-from events.transparency.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
+from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
 from tests.eventapi.cli.running import invoke, message_in, output_of, refusal_of, written
+from tests.events.transparency.proof_checks import is_consistent, root_from_inclusion
 
 WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
 

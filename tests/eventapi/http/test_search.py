@@ -12,8 +12,8 @@ import pytest
 
 from eventapi.http.lists import search
 from eventapi.http.lists.parsing import parse_listing
-from eventapi.http.lists.search import CasefoldedTexts, folded, matching
-from eventapi.http.routes.selecting import selected
+from eventapi.http.lists.search import CasefoldedTexts, casefold_text, matching
+from eventapi.http.routes.selecting import filter_entities
 from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import V2
 from eventapi.resources import Resource
@@ -95,7 +95,7 @@ def yields_of_filter(query: bytes, words: int = 3) -> int:
     rows = [kind.type.entity(number, ["a"] * words, 1, "", "", number) for number in range(1_000)]
     users = SimpleNamespace(by_id={})
     request: Any = SimpleNamespace(reader=SimpleNamespace(state=SimpleNamespace(users=users)))
-    return turns_during(selected(request, parse_listing(shape_of(kind, V2), query), rows))
+    return turns_during(filter_entities(request, parse_listing(shape_of(kind, V2), query), rows))
 
 
 def test_a_filter_of_long_lists_yields_to_the_event_loop() -> None:
@@ -124,9 +124,9 @@ def test_folded_texts_are_cached_up_to_a_bound(
     def counted(text: str) -> str:
         nonlocal count
         count += 1
-        return folded(text)
+        return casefold_text(text)
 
-    monkeypatch.setattr(search, "folded", counted)
+    monkeypatch.setattr(search, "casefold_text", counted)
     items = [item(number, "title", "\U0001f600" * 1000) for number in range(1, 11)]
     texts = CasefoldedTexts()
     for _ in range(3):

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events.database.connection import Database
-from events.database.urls import database_fault, database_id, mask_url, split_hosts
+from events.database.urls import database_fault, mask_url, split_hosts
 from events.errors import ConfigurationError
 
 PARTS = st.text("QXé:/@?#%[]&=. 0", max_size=8)
@@ -89,14 +89,3 @@ def test_an_address_of_several_hosts_is_shown_without_its_password() -> None:
     url = "postgresql://u:p,q@a:5432,[::1]:5433/log?sslmode=require&target_session_attrs=read-write"
     assert mask_url(url) == url.replace("p,q", "********")
     assert str(Database(url)) == "postgresql://u:********@a:5432,[::1]:5433/log"
-
-
-def test_further_hosts_leave_the_mark_of_a_database_in_use() -> None:
-    """So the events that were acknowledged before are still known."""
-    ids = {
-        database_id(f"postgresql://u:p@{hosts}/log{options}")
-        for hosts in ("a:5432", "a:5432,b:5433", "a:5432,c")
-        for options in ("", "?target_session_attrs=read-write")
-    }
-    assert len(ids) == 1
-    assert database_id("postgresql://u:p@b:5433,a:5432/log") not in ids

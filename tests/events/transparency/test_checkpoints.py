@@ -14,13 +14,14 @@ import pytest
 
 from events.errors import ConfigurationError, Invalid, NotFound, SigningSuspended
 from events.transparency.checkpoints import Checkpoints
-from events.transparency.merkle import is_consistent, root_of
+from events.transparency.merkle import root_of
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing import file as signing_file
 from events.transparency.signing import register
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
 from events.transparency.tree import Tree
+from tests.events.transparency.proof_checks import is_consistent
 from tests.events.transparency.test_tree import LONGEST, LongLog
 
 WITNESS = Signer.from_seed(bytes(range(32)), "witness/")

@@ -13,14 +13,13 @@ from events.transparency.merkle import (
     Frontier,
     consistency_ranges,
     inclusion_ranges,
-    is_consistent,
     leaf_hash,
     node_hash,
-    root_from_inclusion,
     root_of,
     split,
     uncovered_ranges,
 )
+from tests.events.transparency.proof_checks import is_consistent, root_from_inclusion
 
 LEAVES = [leaf_hash(bytes([number])) for number in range(200)]
 SIZES = st.integers(0, len(LEAVES))

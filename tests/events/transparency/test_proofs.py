@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from events.errors import SigningSuspended
 from events.transparency.checkpoints import Checkpoints
-from events.transparency.merkle import root_from_inclusion
 from events.transparency.signed_note import TreeHead
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
 from events.transparency.tree import Tree
+from tests.events.transparency.proof_checks import root_from_inclusion
 from tests.events.transparency.test_tree import LONGEST, LongLog
 
 SIZES = st.sampled_from([1, 2, 255, 256, 257, 700])

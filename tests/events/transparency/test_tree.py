@@ -16,15 +16,10 @@ from events.log.check import follow_chain
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.record import GENESIS, START
-from events.transparency.merkle import (
-    Frontier,
-    is_consistent,
-    leaf_hash,
-    root_from_inclusion,
-    root_of,
-)
+from events.transparency.merkle import Frontier, leaf_hash, root_of
 from events.transparency.tiles import TILE
 from events.transparency.tree import ContinuedTree, Tree
+from tests.events.transparency.proof_checks import is_consistent, root_from_inclusion
 
 RUN = 1_000
 SIZES = [0, 1, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 70_000, 131_077]

@@ -87,7 +87,7 @@ def test_a_list_during_an_erasure_caches_nothing_of_the_user(
     api: ResourceApi, me: Caller, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     reader = api.user()
-    select = selecting.selected
+    select = selecting.filter_entities
 
     async def erase_meanwhile(
         request: ApiRequest, listing: Listing, entities: Sequence[Entity]
@@ -96,7 +96,7 @@ def test_a_list_during_an_erasure_caches_nothing_of_the_user(
         await api.edge.services.journal.state()
         return await select(request, listing, entities)
 
-    monkeypatch.setattr("eventapi.http.routes.listing.selected", erase_meanwhile)
+    monkeypatch.setattr("eventapi.http.routes.listing.filter_entities", erase_meanwhile)
     found: Any = reader.get(f"/posts?{query}&limit=50").json()
     assert [row["text"] for row in found["items"]] == [TEXT, TEXT]
     assert caches_with_values(api) == []

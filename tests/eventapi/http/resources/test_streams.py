@@ -288,7 +288,7 @@ def test_streams_without_a_token_have_a_bound_of_their_own(
     api: ResourceApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "MAX_STREAMS", 2)
-    monkeypatch.setattr(events, "MAX_STREAMS_OF_NOBODY", 5)
+    monkeypatch.setattr(events, "MAX_ANONYMOUS_STREAMS", 5)
     user = api.user()
 
     async def scenario() -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from eventapi.cli.opening import state_at
 from eventapi.testing.sample_log import write
-from events.transparency.merkle import leaf_hash, root_from_inclusion
+from events.transparency.merkle import leaf_hash
 from events.transparency.signed_note import Inclusion, TreeHead, Verifier
 from events.vault.memory import MemoryVault
 from tests.eventapi.account_events import HIDDEN, life_of_account
 from tests.eventapi.http.client import Api, Caller, assert_problem, quiet_settings
 from tests.eventapi.http.streams import NDJSON, SSE
+from tests.events.transparency.proof_checks import root_from_inclusion
 
 AS_LINES = {"accept": NDJSON}
 

@@ -9,18 +9,13 @@ import pytest
 
 from events.log.port import EventLog
 from events.transparency.checkpoints import Checkpoints
-from events.transparency.merkle import (
-    EMPTY_ROOT,
-    is_consistent,
-    leaf_hash,
-    root_from_inclusion,
-    root_of,
-)
+from events.transparency.merkle import EMPTY_ROOT, leaf_hash, root_of
 from events.transparency.signed_note import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.register import create_register
 from events.transparency.tree import Tree
 from tests.eventapi.http.client import Api, Caller, assert_problem
+from tests.events.transparency.proof_checks import is_consistent, root_from_inclusion
 
 EVENTS = 260
 """One full tile and a partial one."""
