@@ -309,7 +309,7 @@ def slugs_of(described: Described) -> list[str]:
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A schema with the definitions, of enumerations, in the place of their references."""
+    """A schema with definitions, which are enumerations, in place of references."""
     if isinstance(schema, list):
         return [_inlined(one, definitions) for one in schema]
     if not isinstance(schema, dict):
