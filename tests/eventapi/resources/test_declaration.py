@@ -171,4 +171,4 @@ def test_a_class_variable_with_a_type_is_refused_with_its_form(
     cure = f"^Bill: {name}: .*write `{name} = ...` without a type"
     with pytest.raises(ConfigurationError, match=cure):
         declared("Bill", {"a": str, name: (hint, value)})
-    assert declared("Bill", {"a": str})
+    assert declared("Bill", {"a": str}).kind == "bill"
