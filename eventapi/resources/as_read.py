@@ -23,16 +23,17 @@ def in_utc(value: Any) -> Any:
 def as_shown(value: Any) -> Any:
     """A value with all times in it as texts of responses.
 
-    msgspec would leave out the microseconds if they are zero.
+    msgspec would leave out the microseconds if they are zero, and keep another offset. A time
+    without an offset stays as it is.
     """
-    return _with_times(value, time_text)
+    return _with_times(value, lambda moment: time_text(moment) if moment.tzinfo else moment)
 
 
 def _with_times(value: Any, change: Callable[[datetime], Any]) -> Any:
     """A value in which each time is replaced by what a function makes of it."""
     if isinstance(value, datetime):
         return change(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_with_times(one, change) for one in value]
     if isinstance(value, dict):
         return {name: _with_times(one, change) for name, one in value.items()}

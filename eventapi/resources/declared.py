@@ -150,6 +150,12 @@ def kind_of(cls: type) -> str:
 
 
 def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
+    for name in cls.__struct_fields__:
+        if name in CLASS_VARIABLES:
+            raise types.TypeFault(
+                f"{name}: it is a class variable of every resource; write `{name} = ...` without a "
+                "type, or use another name"
+            )
     actions = actions_of(cls)
     if hasattr(cls, "__post_init__"):
         raise types.TypeFault(types.NO_CODE)
@@ -216,7 +222,7 @@ def _check_names(kind: str, collection: object) -> None:
 
 def _field(one: msgspec.structs.FieldInfo, hint: Any) -> Field:
     name = one.name
-    if name in RESERVED_FIELDS or name in CLASS_VARIABLES:
+    if name in RESERVED_FIELDS:
         raise types.TypeFault(f"{name}: every resource has this already; use another name")
     if is_action(one.default):
         raise types.TypeFault(f"{name}: it is a field and an action; rename one of both")
@@ -313,8 +319,9 @@ def _check_access(access: Access) -> None:
             or not _ROLE.fullmatch(who)
             or (name == "write" and who in {"users", "public"})
         ):
+            others = ', "users", "public"' if name == "read" else ""
             raise types.TypeFault(
-                f'access: {name} = "{who}" is not possible; use "owner" or a role'
+                f'access: {name} = "{who}" is not possible; use "owner"{others} or a role'
             )
 
 

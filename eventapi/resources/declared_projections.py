@@ -109,8 +109,10 @@ def _result(cls: type[Projection]) -> Any:
 def _model(cls: type[Projection], name: str) -> ReadModel:
     """The read model of a class; its folds start with a copy of the declared state."""
     declared = inspect.getattr_static(cls, "state")
+    if declared is None:
+        declared = types.hints_of(cls)["state"]
     try:
-        start = declared() if isinstance(declared, type) else declared
+        start = declared() if isinstance(declared, msgspec.StructMeta) else declared
     except TypeError as fault:
         raise types.TypeFault(f"state: each field needs a default: {fault}") from None
     if not isinstance(start, msgspec.Struct):

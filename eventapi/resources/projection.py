@@ -52,7 +52,8 @@ class Projection:
 
     - ``name``: the name in the path; by default the class name in snake case.
     - ``state``: a msgspec Struct, all of whose fields have defaults. The class attribute is the
-      state before the first event, or its type; ``self.state`` is the current state.
+      state before the first event, or its type, which ``state: Totals`` names as well;
+      ``self.state`` is the current state.
 
     Keep everything that `apply` remembers in ``state``: a snapshot has nothing else. The result may
     depend only on the events, so use no clock, file or randomness.

@@ -75,7 +75,8 @@ class Registry:
 def load_registry(modules: Sequence[str]) -> Registry:
     """The registry of the classes in some modules; raises `ConfigurationError`.
 
-    The working directory is searched as well. A class belongs to the module that defines it.
+    The working directory is searched as well. A class belongs to the module that defines it, and to
+    a package that imports it from there.
     """
     classes: list[Declaration] = []
     for name in dict.fromkeys(modules):
@@ -85,14 +86,19 @@ def load_registry(modules: Sequence[str]) -> Registry:
             for value in vars(module).values()
             if isinstance(value, type)
             and issubclass(value, Resource | Projection)
-            and value.__module__ == module.__name__
+            and _is_of(value, module.__name__)
         ]
         if not found:
             raise ConfigurationError(
                 f"the module {name!r} declares no subclass of Resource or Projection"
             )
-        classes += dict.fromkeys(found)  # A second name of a class declares nothing.
-    return Registry(classes)
+        classes += found
+    return Registry(dict.fromkeys(classes))  # A second name of a class declares nothing.
+
+
+def _is_of(cls: type, name: str) -> bool:
+    """Whether a class belongs to a module, or to the package around its module."""
+    return f"{cls.__module__}.".startswith(f"{name}.")
 
 
 def _imported(name: str) -> ModuleType:

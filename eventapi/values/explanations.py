@@ -25,7 +25,7 @@ CHECK: Final = "check"
 """A function that returns the fault of a value as a text, or ``None``."""
 
 _EXPECTED: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
-_LENGTH: Final = re.compile(r"Expected `(\w+)` of length ([<>=]+) (\d+)")
+_LENGTH: Final = re.compile(r"Expected `(\w+)` of (?:length|at least length) ([<>=]*) ?(\d+)")
 _BOUND: Final = re.compile(r"Expected `\w+` ([<>]=?) (\S+)")
 _MULTIPLE: Final = re.compile(r"Expected `\w+` that's a multiple of (\S+)")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
@@ -95,6 +95,8 @@ def _inner(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
             yield one.value_type
         elif isinstance(one, inspect.StructType):
             yield from (field.type for field in one.fields if field.encode_name == step)
+            if step == one.tag_field:
+                yield inspect.LiteralType((one.tag,))
 
 
 def _words(  # noqa: PLR0911 - one a message
@@ -121,19 +123,20 @@ def _words(  # noqa: PLR0911 - one a message
         kind = invalid[1].lower()
         noun = "a decimal number such as 1.50" if is_text and kind == "decimal" else NOUNS[kind]
         return f"{kind}_parsing", f"must be {noun}"
-    if message.startswith("Invalid enum value"):
+    if message.startswith(("Invalid enum value", "Invalid value")):
         values = [str(value) for info in infos for one in _infos(info) for value in _values(one)]
-        return "literal_error", f"must be {_choice(values)}"
+        return "literal_error", f"must be {_choice(values) if values else 'another value'}"
     if "matching regex" in message:
-        rules = [rule for info in infos for rule in extras_of(info, RULE)]
-        return "string_pattern_mismatch", str(rules[0]) if rules else "must have another form"
+        rules = [str(rule) for info in infos for rule in extras_of(info, RULE)]
+        rules += [f"must have the form {pattern}" for info in infos for pattern in _patterns(info)]
+        return "string_pattern_mismatch", rules[0] if rules else "must have another form"
     return "value_error", message[:1].lower() + message[1:]
 
 
 def _length(kind: str, relation: str, size: str) -> tuple[str, str]:
     unit = _UNITS.get(kind, "character") + ("s" if size != "1" else "")
     prefix = "string" if kind == "str" else "too"
-    if relation == ">=":
+    if relation in {">=", ""}:  # A Struct that is a list has no sign.
         code = "string_too_short" if prefix == "string" else "too_short"
         words = "must not be empty" if size == "1" else f"must have at least {size} {unit}"
         return code, words
@@ -173,6 +176,13 @@ def extras_of(info: inspect.Type, name: str) -> Iterator[Any]:
     for one in _infos(info):
         if isinstance(one, inspect.Metadata) and one.extra and name in one.extra:
             yield one.extra[name]
+
+
+def _patterns(info: inspect.Type) -> Iterator[str]:
+    """The patterns of a type's texts."""
+    for one in _infos(info):
+        if isinstance(one, inspect.StrType) and one.pattern is not None:
+            yield one.pattern
 
 
 def _values(info: inspect.Type) -> Sequence[Any]:

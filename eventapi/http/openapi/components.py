@@ -145,6 +145,9 @@ _ANSWER_HEADERS = {
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "X-Request-ID": "The id of the request.",
 }
+_LOCAL = "{name}"
+"""Makes a reference within one schema the name of its definition."""
+
 _INTEGER_HEADERS = {"Event-Position", "Retry-After"}
 LIMITS = ("RateLimit", "RateLimit-Policy")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
@@ -176,10 +179,11 @@ class Components:
 
     def query_parameters(self, query: type[msgspec.Struct]) -> list[dict[str, Any]]:
         """References to the parameters of a query."""
-        (definition,) = msgspec.json.schema(query)["$defs"].values()
+        (root,), definitions = msgspec.json.schema_components([query], ref_template=_LOCAL)
+        definition = definitions[root["$ref"]]
         references = []
         for name, member in definition["properties"].items():
-            schema = readable(member)
+            schema = readable(_inlined(member, definitions))
             noun = "events" if query is EventsQuery else "resources"
             description = schema.pop("description", None) or f"Only {noun} of this {name}."
             own = schema.pop("examples", [None])
@@ -191,6 +195,8 @@ class Components:
                 "description": description,
                 "schema": schema,
             }
+            if name in definition["required"]:
+                described["required"] = True
             is_ours = query is EventsQuery or name in ListQuery.__struct_fields__
             example = _QUERY_EXAMPLES[name] if is_ours else own[0]
             if example is not None and schema.get("type") == "string":
@@ -301,6 +307,17 @@ def slugs_of(described: Described) -> list[str]:
     if not operation.ignores_query:
         slugs.add("validation-failed")
     return sorted(slugs, key=list(PROBLEMS).index)
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with definitions, which are enumerations, in place of references."""
+    if isinstance(schema, list):
+        return [_inlined(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"]] | schema
+    return {name: _inlined(one, definitions) for name, one in schema.items() if name != "$ref"}
 
 
 def _references(value: Any) -> Iterator[str]:

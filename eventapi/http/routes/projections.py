@@ -20,6 +20,7 @@ from eventapi.http.response import Response, json_response
 from eventapi.http.routes.templates import renamed
 from eventapi.http.schemas.requests import Point, StateQuery
 from eventapi.queries.projections import query_projection
+from eventapi.resources.as_read import as_shown
 from eventapi.resources.declaration import application_code
 from eventapi.resources.declared_projections import DeclaredProjection
 from eventapi.resources.projection import Caller
@@ -70,7 +71,7 @@ class ProjectionTemplate(Controller):
             position=position,
         )
         with application_code(f"the answer of the projection {projection.name!r}"):
-            return json_response(answer)
+            return json_response(as_shown(answer))
 
 
 def projections_controller(registry: Registry) -> type[Controller]:

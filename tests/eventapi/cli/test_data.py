@@ -103,9 +103,9 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(data: Path) -> None:
 def test_every_fault_of_a_file_is_named_by_line_and_field(data: Path) -> None:
     text = 'number,cents,due,paid\nA1,500,,\na1,-1,,\n"A\n2",5,31.1.2026,yes\nA3\nA4,1.0,,\nA5,null,,\n'
     assert faults_of(import_text(data, "a.csv", text)) == [
-        "line 3: number: must have another form",
+        "line 3: number: must have the form ^[A-Z0-9-]{1,20}$",
         "line 3: cents: must be at least 0",
-        "line 4: number: must have another form",
+        "line 4: number: must have the form ^[A-Z0-9-]{1,20}$",
         "line 4: due: must be a date such as 2026-01-31",
         "line 4: paid: must be true or false, not a string",
         "line 6: has 1 cells, but the header has 4",
@@ -178,7 +178,7 @@ def test_faults_of_shape_do_not_hide_values_that_are_not_unique(data: Path) -> N
         "line 3: number: is taken by another resource",
         "line 4: cents: must be a whole number, not a string",
         "line 5: number: is taken by another resource",
-        "line 6: number: must have another form",
+        "line 6: number: must have the form ^[A-Z0-9-]{1,20}$",
     ]
     assert faults_of(import_text(data, "b.csv", text)) == expected
     assert faults_of(import_text(data, "b.csv", text, "--dry-run")) == expected

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta
 from eventapi.resources import Access, action
 from eventapi.resources.declared import declare
 from eventapi.resources.items import Item
-from events.errors import Invalid
+from events.errors import ConfigurationError, Invalid
 from events.vocabulary.resources import Unique
 from tests.eventapi.resources import typed_application
 from tests.eventapi.resources.declaring import declared
@@ -152,3 +152,23 @@ def test_a_default_of_a_parameter_may_be_a_value_that_no_request_can_give(
 )
 def test_a_union_needs_one_type_that_has_values(kind: Any) -> None:
     declared("Invoice", {"a": kind})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint", "value"),
+    [
+        ("access", Access, Access(read="users")),
+        ("collection", str, "bills"),
+        ("renamed", dict[str, str], None),
+        ("shareable", bool, True),
+        ("unique", tuple[str, ...], ("a",)),
+        ("upcast", Any, None),
+    ],
+)
+def test_a_class_variable_with_a_type_is_refused_with_its_form(
+    name: str, hint: Any, value: Any
+) -> None:
+    cure = f"^Bill: {name}: .*write `{name} = ...` without a type"
+    with pytest.raises(ConfigurationError, match=cure):
+        declared("Bill", {"a": str, name: (hint, value)})
+    assert declared("Bill", {"a": str}).kind == "bill"

@@ -117,6 +117,15 @@ def test_control_a_sound_declaration_has_the_name_of_its_class() -> None:
     assert list(Registry([declaration(name="sales")]).projections) == ["sales"]
 
 
+def test_the_type_of_a_state_may_be_its_annotation() -> None:
+    named = declaration(state=None, __annotations__={"state": Positions})
+    (declared,) = Registry([named]).projections.values()
+    assert declared.model.new().state == Positions()
+    unknown = declaration(state=None, __annotations__={"state": "Missing"})
+    with pytest.raises(ConfigurationError, match="'Missing' is not defined; import it"):
+        Registry([unknown])
+
+
 def test_two_projections_cannot_have_one_name() -> None:
     with pytest.raises(ConfigurationError, match="Sample: Sample has the name 'sample' already"):
         Registry([declaration(), declaration()])

@@ -112,7 +112,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "class variable as a field": (
         {"access": str},
         {},
-        "access: every resource has this already; use another name",
+        "access: it is a class variable of every resource; write `access = ...` without a type",
     ),
     "private field": (
         {"_a": str},
@@ -232,7 +232,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "access of a role in capitals": (
         {"a": str},
         {"access": Access(read="Editor")},
-        'access: read = "Editor" is not possible; use "owner" or a role',
+        'access: read = "Editor" is not possible; use "owner", "users", "public" or a role',
     ),
     "public writes": (
         {"a": str},
@@ -314,7 +314,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "access of a number": (
         {"a": str},
         {"access": Access(read=5)},  # type: ignore[arg-type]
-        'access: read = "5" is not possible; use "owner" or a role',
+        'access: read = "5" is not possible; use "owner", "users", "public" or a role',
     ),
     "least above most": (
         {"a": Annotated[int, Meta(ge=10, le=5)]},

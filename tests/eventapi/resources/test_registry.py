@@ -75,6 +75,19 @@ def test_a_module_or_class_that_is_named_twice_counts_once(
     assert list(registry.by_collection)[:3] == ["items", "invoices", "products"]
 
 
+def test_a_package_has_the_classes_that_it_imports_from_its_modules(modules: Path) -> None:
+    write(modules, "crm_two/models", SHOP)
+    write(modules, "crm_twofold", SHOP.replace("Invoice", "Bill"))
+    write(
+        modules,
+        "crm_two/__init__",
+        "from crm_two.models import Invoice\nfrom crm_twofold import Bill, Product\n",
+    )
+    assert list(load_registry(("crm_two",)).by_collection) == ["items", "invoices"]
+    both = load_registry(("crm_two", "crm_two.models"))
+    assert list(both.by_collection) == ["items", "invoices", "products"]
+
+
 def test_without_modules_there_are_only_items() -> None:
     assert list(load_registry(()).by_collection) == ["items"]
 

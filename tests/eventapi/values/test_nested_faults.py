@@ -85,10 +85,42 @@ def test_a_text_of_another_form_gets_a_fault_that_names_the_form(name: str, deta
     assert (fault.pointer, fault.detail) == (f"/{name}", detail)
 
 
+def test_a_pattern_without_a_rule_is_named() -> None:
+    hint = Annotated[str, Meta(pattern="^[A-Z]{1,3}$")]
+    for found in (hint, hint | None, list[hint]):
+        kind = msgspec.defstruct("Kind", [("value", found)])
+        value = ["a1"] if found == list[hint] else "a1"
+        (fault,) = faults_of({"value": value}, kind)
+        assert fault.detail == "must have the form ^[A-Z]{1,3}$"
+
+
+def test_the_tags_of_a_union_are_named() -> None:
+    kind = msgspec.defstruct("Kind", [("value", Card | Cash)])
+    (fault,) = faults_of({"value": {"type": "gold"}}, kind)
+    assert (fault.pointer, fault.detail) == ("/value/type", "must be card or cash")
+
+
 class Inside(msgspec.Struct):
     """A nested value with a limit."""
 
     at: datetime
+
+
+class Card(msgspec.Struct, tag="card"):
+    """One way to pay."""
+
+    last: int = 0
+
+
+class Cash(msgspec.Struct, tag="cash"):
+    """Another way to pay."""
+
+
+class Row(msgspec.Struct, array_like=True):
+    """A value that JSON has as a list."""
+
+    first: int
+    second: str = ""
 
 
 FIELD_TYPES: tuple[Any, ...] = (
@@ -98,12 +130,14 @@ FIELD_TYPES: tuple[Any, ...] = (
     *(Annotated[str, Meta(min_length=2, max_length=3)], Annotated[str, Meta(pattern="^a$")]),
     *(Annotated[int, Meta(ge=1, le=5, multiple_of=2)], Annotated[float, Meta(gt=1, lt=9)]),
     *(Annotated[list[int], Meta(min_length=1, max_length=2)], dict[str, Decimal]),
+    *(Card | Cash, list[Card | Cash], dict[str, Card | Cash], Row, Row | None),
 )
 ANY_VALUES: tuple[Any, ...] = (
     *(None, True, 0, 5, -1, 2**70, 1.5, 1e300, "", "x", "abcdefg", "\0", "5", "true", "1_0"),
     *("2026-01-01", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01T25:00:00Z", "NaN"),
     *([], ["x"], [1, 2, 3], [None], {}, {"a": "x"}, {"at": "2026-01-01T00:00:00"}),
     *([{"at": "2026-01-01T00:00:00"}], {"at": None, "more": 1}),
+    *({"type": "gold"}, [{"type": "gold"}], {"type": "card", "last": "x"}, {"a": {"type": "gold"}}),
 )
 WORDS = re.compile(
     r"(has a name that )?(must (be|have|not be) [^`]*|is required|is not known here|"
