@@ -191,12 +191,7 @@ def _has_space(host: str | None) -> bool:
 
 
 def redis_fault(url: str) -> str:
-    """Refuse a bad scheme, port or database, or a password that is not encoded.
-
-    An empty URL means that Redis is not used.
-    """
-    if not url:
-        return ""
+    """Refuse a bad scheme, port or database, or a password that is not encoded."""
     with suppress(ValueError):
         parts = urlsplit(url)
         behind = f"{parts.path}{parts.query}{parts.fragment}"
