@@ -38,6 +38,7 @@ CATALOGUE = {
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 _COMMAND = re.compile(r"`(eventapi [^`]*)`")
+_PART = re.compile(r"(docs/[a-z/-]+\.md), ([A-Z].*)")
 _SEVERITY_WORDS = re.compile(
     r"[Ww]rites|[Nn]othing|written|wrote|\blost\b|only read|unchanged|signed|No key|continue|stopped there"
 )
@@ -142,6 +143,32 @@ def test_the_commands_that_a_message_names_exist(name: str) -> None:
 def test_control_a_command_that_does_not_exist_is_found(text: str) -> None:
     with pytest.raises(click.UsageError):
         check_command(text)
+
+
+def missing_headings(text: str) -> list[str]:
+    """The parts of documents, as in ``docs/operating.md, Restore``, that do not exist."""
+    return [
+        f"{document}, {part}"
+        for document, part in _PART.findall(text)
+        if not any(part.startswith(heading) for heading in _headings(document))
+    ]
+
+
+@cache
+def _headings(document: str) -> Collection[str]:
+    return re.findall(r"^#+ (.+)$", (ROOT / document).read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_parts_of_documents_that_a_message_names_exist(name: str) -> None:
+    message = CATALOGUE[name]
+    assert not missing_headings(f"{message.text}\n{message.severity}\n{message.next}")
+
+
+def test_control_a_part_of_a_document_that_does_not_exist_is_found() -> None:
+    assert missing_headings("see docs/operating.md, Lost friends") == [
+        "docs/operating.md, Lost friends"
+    ]
 
 
 def find_log_calls(tree: ast.AST) -> Iterator[ast.Call]:

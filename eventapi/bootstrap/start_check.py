@@ -190,10 +190,16 @@ def _is_log_lost(path: Path) -> bool:
 
 
 def _check_vault(settings: Settings) -> None:
-    """Check that a log with events has its vault; raises `VaultUnavailable`."""
+    """Check that a log with events has its vault; raises `VaultUnavailable`.
+
+    Raises `DamagedLog` for a file that is no log, beside which no vault is missing.
+    """
     vault = vault_path(settings)
     if settings.is_database or may_begin_vault(settings) or vault.exists():
         return
+    from events.log.file.opening import check_is_log  # noqa: PLC0415 - as above
+
+    check_is_log(settings.log_path)
     raise VaultUnavailable(VAULT_MISSING.fill(path=vault))
 
 

@@ -46,6 +46,7 @@ from events.messages.commands import (
     COPY_NOT_WHOLE,
     NO_NEW_CHECKPOINT,
     SAME_LOG,
+    SAME_VAULT,
     VAULT_WITH_DATABASE,
 )
 from events.transparency.signed_note import Note, TreeHead
@@ -118,8 +119,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
         raise Misuse(VAULT_WITH_DATABASE)
-    if vault is not None and os.path.realpath(vault) != os.path.realpath(vault_path(settings)):
-        check_output(vault, settings)  # No erasure would reach keys in another file of the server.
+    if vault is not None:
+        _check_vault(vault, source, settings)
     copying: Coroutine[Any, Any, CopyResult | MigrationResult]
     if target.is_database:
         copying = migrate(source, target)
@@ -130,6 +131,15 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
     except DivergedLog as error:
         raise NegativeResult(error.message) from None
     print_json(copied) if as_json else print_fields(**msgspec.structs.asdict(copied))
+
+
+def _check_vault(vault: Path, source: Settings, settings: Settings) -> None:
+    """Raise `Misuse` if keys would be copied into a file of the server."""
+    place = os.path.realpath(vault)
+    if place == os.path.realpath(vault_path(source)):
+        raise Misuse(SAME_VAULT.fill(name=vault))
+    if place != os.path.realpath(vault_path(settings)):
+        check_output(vault, settings)  # No erasure would reach keys in another file of the server.
 
 
 async def _copy(

@@ -132,4 +132,6 @@ def ended_input_is(message: Message) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """The text of an error without its number and path, which the message has already."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
     return getattr(error, "strerror", None) or str(error)

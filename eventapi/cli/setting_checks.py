@@ -8,11 +8,13 @@ from events.errors import ConfigurationError
 
 
 def check_values(settings: Settings) -> None:
-    """Raise `Misuse` for a key, or a sender of mails, that no server can use."""
+    """Raise `Misuse` for a key, a sender of mails or options of Redis that are bad."""
     if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
         raise Misuse("EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CERTFILE")
     if settings.mail_from != Settings().mail_from:
         _check_sender(settings.mail_from)
+    if settings.redis_url and "?" in settings.redis_url:
+        _check_redis(settings.redis_url)
     if settings.secret_key is None:
         return
     # Slow to import, and the parent of several workers would keep it in memory.
@@ -31,6 +33,15 @@ def _check_sender(sender: str) -> None:
         parse_sender(sender)
     except ValueError as error:
         raise Misuse(f"EVENTAPI_MAIL_FROM: {error}") from None
+
+
+def _check_redis(url: str) -> None:
+    from eventapi.ratelimit.storage import redis_storage  # noqa: PLC0415 - as above
+
+    try:
+        redis_storage(url)
+    except ConfigurationError as error:
+        raise Misuse(str(error)) from None
 
 
 def check_resources(settings: Settings) -> None:

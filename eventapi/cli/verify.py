@@ -39,6 +39,7 @@ from eventapi.cli.verdict import verdict
 from eventapi.cli.verify_archive import ExportedArchive, exported_archive
 from eventapi.configuration.settings import Settings
 from eventapi.resources.registry import Registry
+from events.io.files import wrong_kind_message
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.paths import commit_index_path
 from events.log.file.segments import ignore_damage, open_stream
@@ -112,10 +113,8 @@ def verify_log(
     if checkpoint is None and archive is None and (key is not None or witnesses is not None):
         raise click.UsageError("--key and --witnesses need --checkpoint")
     log = settings.log_path if path is None else Path(path)
-    # A path such as "." has no name that the name of a checkpoint could begin with.
-    if not (checkpoint or archive) and log.name and (beside := checkpoint_path(log)).exists():
-        # Loaded before the mark is read, so that every event that it covers is published by then.
-        checkpoint = str(beside)
+    if checkpoint is None and archive is None:
+        checkpoint = _checkpoint_beside(log)
     policy = None if witnesses is None else read_policy(witnesses)
     head = None if checkpoint is None else load_tree_head(checkpoint, key, policy)
     with ExitStack() as stack:
@@ -179,6 +178,19 @@ def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> 
         vault = join_readings(vault, asyncio.run(read_vault(settings)))
         report = verify_file(path, head, vault)
     return report
+
+
+def _checkpoint_beside(log: Path) -> str | None:
+    """The path of the checkpoint beside a log, if there is one; raises `Failure`.
+
+    It must be loaded before the mark is read: then every event that it covers is published.
+    """
+    # A path such as "." has no name that the name of a checkpoint could begin with.
+    if not log.name or not (beside := checkpoint_path(log)).exists():
+        return None
+    if message := wrong_kind_message(beside):  # Reading a pipe would block for ever.
+        raise Failure(message)
+    return str(beside)
 
 
 def load_tree_head(checkpoint: str, key: str | None, policy: Policy | None = None) -> TreeHead:

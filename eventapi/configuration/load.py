@@ -20,6 +20,9 @@ from events.messages.errors import BAD_SETTING
 SECRET_NAMES = frozenset({"SECRET_KEY"})
 """Masked completely; in a URL only the password is masked."""
 
+UNSET_IF_EMPTY = frozenset({"LOG_FILE", "REDIS_URL", "SENTRY_DSN", "V1_LINK"})
+"""An empty value is as good as none. Elsewhere it would change where data, mail or links go."""
+
 
 class LoadedSettings(msgspec.Struct, frozen=True):
     """Settings, and the origin of each value by the name of its setting."""
@@ -70,6 +73,8 @@ def load(
         origins[name] = f"--{name.lower().replace('_', '-')}"
     values: dict[str, Any] = {}
     for name, text in texts.items():
+        if not text and name in UNSET_IF_EMPTY:
+            continue
         values[name] = setting_descriptions()[name].parse(text)
         try:
             msgspec.convert({name: values[name]}, Settings, strict=False)

@@ -31,6 +31,8 @@ _DSN = rf"^https?://[^@/:\s]+(:[^@/\s]*)?@{_HOST}/([^\s?#]+/)?[0-9]+$"
 
 _PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
 
+_DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
+
 MIN_SEGMENT_BYTES = 1 << 20
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -179,22 +181,24 @@ def mail_fault(url: str) -> str:
         is_server = parts.scheme in _MAIL_SCHEMES and parts.hostname and parts.port != 0
         has_login = (parts.username is None) == (not parts.password)
         behind = f"{parts.path.strip('/')}{parts.query}{parts.fragment}"
-        if is_server and has_login and not behind:
+        if is_server and has_login and not behind and not _has_space(parts.hostname):
             return ""
     return f"must be {MAIL_RULE}"
 
 
-def redis_fault(url: str) -> str:
-    """Refuse an unknown scheme, a bad port, or a password that is not encoded.
+def _has_space(host: str | None) -> bool:
+    return any(character.isspace() for character in host or "")
 
-    An empty URL means that Redis is not used.
-    """
-    if not url:
-        return ""
+
+def redis_fault(url: str) -> str:
+    """Refuse a bad scheme, port or database, or a password that is not encoded."""
     with suppress(ValueError):
         parts = urlsplit(url)
         behind = f"{parts.path}{parts.query}{parts.fragment}"
-        if parts.port != 0 and parts.scheme in _REDIS_SCHEMES and "@" not in behind:
+        is_server = parts.port != 0 and parts.scheme in _REDIS_SCHEMES and "@" not in behind
+        # The client ignores a database that is no number, and would count in number 0.
+        has_place = parts.path if parts.scheme == "unix" else _DATABASE_NUMBER.fullmatch(parts.path)
+        if is_server and has_place and not _has_space(parts.hostname):
             return ""
     return REDIS_RULE
 

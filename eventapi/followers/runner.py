@@ -301,7 +301,8 @@ class Runner:
     async def _wait_for_store(self, failures: int, error: EventapiError) -> None:
         """Pause after so many failures of the store or the log in a row; report the first."""
         if failures == 1:
-            logger.warning(FOLLOWER_WAITS.fill(name=self.follower.name, reason=error))
+            name, advice = self.follower.name, error.message.next
+            logger.warning(FOLLOWER_WAITS.fill(name=name, reason=error, advice=advice))
         await self._pause(_STORE_BACKOFF.seconds(failures))
 
     async def _pause(self, seconds: float) -> None:

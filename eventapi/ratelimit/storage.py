@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from eventapi.configuration.types import REDIS_RULE
 from eventapi.ratelimit.rate import Rate, Window
@@ -31,6 +32,7 @@ BUCKETS_PER_SWEEP = 128
 
 _CACHED_ENDS = 10_000
 _PROBE = "probe"
+_DEFAULT_PORT = 6379
 _SCHEMES = {
     "redis": "redis",
     "rediss": "rediss",
@@ -77,6 +79,40 @@ class RateLimitStorage:
         self._counters.close()
 
 
+def redis_storage(url: str) -> Any:
+    """Make the client of a URL, without connecting; raises `ConfigurationError`."""
+    # Imported here, because it takes a quarter of a second that servers without Redis save.
+    from limits.aio.storage import RedisStorage  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
+    # Never retry: a command that is sent again after a time-out may count twice.
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": TIMEOUT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        storage = RedisStorage(
+            _with_port(url), implementation="redispy", key_prefix="eventapi", **options
+        )
+        # Check the options now, without I/O: an unknown one would fail every request.
+        client: Any = storage.bridge
+        client.storage.connection_pool.make_connection()
+    except Exception:  # The libraries' messages may quote the password.
+        raise ConfigurationError(f"EVENTAPI_REDIS_URL {REDIS_RULE}") from None
+    return storage
+
+
+def _with_port(url: str) -> str:
+    """The URL in the form that `limits` accepts, which requires a port."""
+    parts, (_, _, place) = urlsplit(url), url.partition("://")
+    if parts.hostname and parts.port is None:
+        server = parts.netloc.removesuffix(":")
+        place = f"{server}:{_DEFAULT_PORT}{place.removeprefix(parts.netloc)}"
+    return f"async+{_SCHEMES[parts.scheme]}://{place}"
+
+
 class RedisRateLimitStorage(RateLimitStorage):
     """Counts in Redis or Valkey, and in the table while that is lost."""
 
@@ -84,31 +120,9 @@ class RedisRateLimitStorage(RateLimitStorage):
         """Raises `ConfigurationError` for an invalid URL; connects at the first command."""
         super().__init__(table)
         self._secret = blake2b(secret.encode(), digest_size=32, person=b"eventapi redis").digest()
-        # Imported here, because it takes a quarter of a second that servers without Redis save.
-        from limits.aio.storage import RedisStorage  # noqa: PLC0415
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-        from redis.exceptions import RedisError  # noqa: PLC0415
+        self._storage = redis_storage(url)
+        from redis.exceptions import RedisError  # noqa: PLC0415 - as in `redis_storage`
 
-        scheme, _, place = url.partition("://")
-        # Never retry: a command that is sent again after a time-out may count twice.
-        options: dict[str, Any] = {
-            "socket_timeout": TIMEOUT_SECONDS,
-            "socket_connect_timeout": TIMEOUT_SECONDS,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        try:
-            self._storage = RedisStorage(
-                f"async+{_SCHEMES[scheme]}://{place}",
-                implementation="redispy",
-                key_prefix="eventapi",
-                **options,
-            )
-            # Check the options now, without I/O: an unknown one would fail every request.
-            client: Any = self._storage.bridge
-            client.storage.connection_pool.make_connection()
-        except Exception:  # The libraries' messages may quote the password.
-            raise ConfigurationError(f"EVENTAPI_REDIS_URL {REDIS_RULE}") from None
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError)
         self._ends: dict[str, float] = {}
         self._probing: asyncio.Task[None] | None = None

@@ -68,9 +68,11 @@ def _read_keys(path: Path) -> Sequence[str]:
 
 
 def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigurationError:
-    hint = permission_hint(path, error) if isinstance(error, OSError) else ""
-    reason = getattr(error, "strerror", None) or error
-    return ConfigurationError(f"the secret key {path} cannot be read or made: {reason}{hint}")
+    if isinstance(error, OSError):
+        reason = f"{error.strerror or error}{permission_hint(path, error)}"
+    else:
+        reason = "it is not ASCII"
+    return ConfigurationError(f"the secret key {path} cannot be read or made: {reason}")
 
 
 def is_missing(given: str | None, data: Path) -> bool:

@@ -99,8 +99,8 @@ LOG_WITHOUT_KEY: Final = (
 ARCHIVE_NOT_SIGNED: Final = Message(
     "nothing is archived without a new checkpoint: {reason}",
     "Nothing was archived, and the archive is unchanged.",
-    "settle which checkpoints count (docs/operating.md, Which checkpoints count), and repeat the "
-    "command; `eventapi log copy TO` makes a backup meanwhile",
+    "settle which key signs (docs/operating.md, Restore), and repeat the command; "
+    "`eventapi log copy TO` makes a backup meanwhile",
 )
 NOT_FOR_ARCHIVE: Final = Message(
     "{place} is a directory with other files in it, such as {name}",

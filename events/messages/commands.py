@@ -214,6 +214,11 @@ SAME_LOG: Final = Message(
     "Nothing was copied.",
     "name another place: `eventapi log copy TO`",
 )
+SAME_VAULT: Final = Message(
+    "{name} is the vault itself",
+    "Nothing was copied.",
+    "name a file in another place than the log: `eventapi log copy TO --vault FILE`",
+)
 VAULT_WITH_DATABASE: Final = Message(
     "a log in a database has its keys in the database: --vault cannot be used",
     "Nothing was copied.",

@@ -91,7 +91,7 @@ UNKNOWN_KIND: Final = Message(
 ACTION_REFUSED: Final = Message(
     "the action is refused",
     _REFUSED,
-    "the client reads the resource again; the rule is in the application that declares the action",
+    "read the user or the resource again; the rule of a declared action is in its application",
 )
 NOT_UNIQUE: Final = Message(
     "another resource has this value already",

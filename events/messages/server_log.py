@@ -275,8 +275,8 @@ FOLLOWER_FAILED: Final = Message(
 FOLLOWER_RECOVERED: Final = Message("the follower {name} works again", _FINE, _NOTHING)
 FOLLOWER_WAITS: Final = Message(
     "the follower {name} waits: {reason}",
-    "Requests and writes continue, and nothing was lost.",
-    _RETRIED,
+    "Requests and writes continue, and nothing was lost. It is retried automatically.",
+    "{advice}",
 )
 FOLLOWER_BEGINS_AGAIN: Final = Message(
     "the log is not the one in which the follower {name} had reached position {position:,}",

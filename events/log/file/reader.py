@@ -35,7 +35,7 @@ class JsonlReader(PublishedLines):
     def __init__(self, path: Path) -> None:
         """Open the log; raises `ConfigurationError` if there is none, and `DamagedLog`."""
         try:
-            if path.exists() and not commit_index_path(path).exists():
+            if path.exists():
                 check_is_log(path)
             file = SegmentedFile.open(path)
             try:

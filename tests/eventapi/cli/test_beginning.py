@@ -226,6 +226,12 @@ def foreign_log(data: Path) -> None:
     (data / "events.jsonl").write_bytes(b"a letter\n")
 
 
+def foreign_file(data: Path) -> None:
+    """Replace the log with a file that is no log, beside which there is no vault."""
+    foreign_log(data)
+    remove("vault.sqlite")(data)
+
+
 def dangling_log(data: Path) -> None:
     """Replace the log with a dangling symbolic link."""
     remove("events.jsonl")(data)
@@ -250,6 +256,8 @@ def directory_for(name: str) -> Loss:
         (empty_vault, "is not a vault", CHANGING[2]),
         (foreign_vault, "is not a vault", CHANGING[2]),
         (foreign_log, "is not a log", CHANGING[2]),
+        (foreign_file, "is not a log", SERVING),
+        (foreign_file, "is not a log", CHANGING[2]),
         (dangling_log, "symbolic link", SERVING),
         (dangling_log, "symbolic link", CHANGING[2]),
         (directory_for("events.jsonl"), "is not a regular file", SERVING),

@@ -73,3 +73,26 @@ def test_commands_name_the_directory(data: Path, name: str, command: Sequence[st
     result = invoke(data, *command)
     assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
     assert f"data/{name} is a directory, but must be a file" in result.stderr
+
+
+@pytest.mark.parametrize(("make", "kind"), KINDS)
+def test_verify_names_the_directory_or_pipe_in_the_place_of_the_checkpoint(
+    data: Path, make: Callable[[Path], None], kind: str
+) -> None:
+    (data / "events.jsonl.checkpoint").unlink()
+    make(data / "events.jsonl.checkpoint")
+    result = invoke(data, "log", "verify")
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
+    assert f"data/events.jsonl.checkpoint is {kind}, but must be a file" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["log", "show"], ["users", "disable", "ann"]], ids=" ".join)
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_commands_refuse_a_log_that_is_no_file(
+    data: Path, make: Callable[[Path], None], command: Sequence[str]
+) -> None:
+    (data / "events.jsonl").unlink()
+    make(data / "events.jsonl")
+    result = invoke(data, *command)
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
+    assert f"{data / 'events.jsonl'} is not a regular file" in result.stderr

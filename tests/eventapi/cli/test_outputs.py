@@ -21,6 +21,18 @@ def test_keys_are_not_copied_into_another_file_of_the_server(
     assert tree(data) == before
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_vault_is_not_taken_for_a_copy_of_its_keys(
+    data: Path, tmp_path: Path, is_named: bool
+) -> None:
+    before, vault = tree(data), data / "vault.sqlite"
+    places = [*([str(data)] if is_named else []), str(tmp_path / "c")]
+    code, error = refusal_of(data, "log", "copy", *places, "--vault", str(vault))
+    assert (code, message_in(error)) == (2, f"{vault} is the vault itself")
+    assert tree(data) == before
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -96,6 +96,7 @@ def test_a_closed_standard_stream_changes_no_result(tmp_path: Path, closed: str)
         ("SECRET_KEY", "changeme" * 4, "EVENTAPI_SECRET_KEY is "),
         ("MAIL_FROM", "Ann, Ben <ann@example.org>", "EVENTAPI_MAIL_FROM: An email address must"),
         ("MAIL_FROM", "ann@-example.org", "EVENTAPI_MAIL_FROM: "),
+        ("REDIS_URL", "redis://cache?size=9", "EVENTAPI_REDIS_URL must be an address"),
         ("SSL_KEYFILE", "key.pem", "EVENTAPI_SSL_KEYFILE or --ssl-keyfile needs EVENTAPI_SSL_CE"),
         ("RESOURCES", "shop.py", "EVENTAPI_RESOURCES: there is no module 'shop.py'"),
         ("RESOURCES", "json", "EVENTAPI_RESOURCES: the module 'json' declares no subclass of"),

@@ -30,6 +30,7 @@ def test_good_addresses(url: str) -> None:
         "smtp:mail.example",
         "smtp://",
         "smtp://mail.example:0",
+        "smtp://mail server",
         "smtp://mail.example:99999",
         "smtp://secret-user@mail.example",
         "smtp://user:secret@word@x/mail.example",

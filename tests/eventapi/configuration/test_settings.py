@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventapi.configuration.load import LoadedSettings, load
+from eventapi.configuration.load import UNSET_IF_EMPTY, LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
 from eventapi.configuration.settings import Settings, setting_descriptions
 from events.database.urls import mask_url
@@ -175,6 +175,10 @@ def test_a_good_value_is_accepted(name: str, text: str, value: object) -> None:
         ("REDIS_URL", "redis://cache:0"),
         ("REDIS_URL", "redis://cache:65536"),
         ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "redis://cache/name"),
+        ("REDIS_URL", "redis://cache/1/2"),
+        ("REDIS_URL", "redis://my cache:6379"),
+        ("REDIS_URL", "unix://"),
         ("REDIS_URL", "redis://:pass/word@cache:6379/0"),
         ("REDIS_URL", "redis://:12/word@cache:6379/0"),
         ("V1_LINK", "docs"),
@@ -185,6 +189,24 @@ def test_a_bad_value_is_reported_with_its_origin(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_settings(**{name: text})
     assert str(refused.value).startswith(f"EVENTAPI_{name} (from environment): ")
+
+
+@pytest.mark.parametrize("name", sorted(UNSET_IF_EMPTY))
+def test_an_empty_value_of_an_optional_setting_overrides_the_file_with_none(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / ".env").write_text(f"EVENTAPI_{name}={setting_descriptions()[name].example}\n")
+    loaded = load({f"EVENTAPI_{name}": ""}, tmp_path / ".env")
+    assert getattr(loaded.settings, name.lower()) is None
+    assert loaded.origins[name] == "environment"
+
+
+@pytest.mark.parametrize(
+    "name", ["DATA", "LOG", "MAIL_URL", "MAIL_TEMPLATES", "PUBLIC_URL", "SSL_CERTFILE", "WITNESSES"]
+)
+def test_an_empty_value_does_not_choose_another_place(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        load_settings(**{name: ""})
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,24 @@ async def test_a_holder_that_lost_its_lease_stops_at_once(storage: Storage) -> N
             await until(lambda: follower.handled == [1])
 
 
+async def test_the_warning_about_a_damaged_store_says_what_to_type(
+    storage: Storage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("eventapi.followers.runner._STORE_BACKOFF", Backoff(0.01, 0.01))
+    path, follower = tmp_path / "followers.sqlite", Recording()
+    path.write_bytes(b"damaged " * 100)
+    async with open_harness(storage) as harness:
+        await harness.register("ann")
+        async with running(harness, follower, FileFollowers(path)):
+            await until(lambda: "the follower recording waits" in caplog.text)
+            assert f"if it is damaged: `rm {path}`" in caplog.text
+            path.unlink()
+            await until(lambda: follower.handled == [1])
+
+
 async def test_no_request_waits_for_a_follower(storage: Storage) -> None:
     follower, store = Recording(), MemoryFollowers()
     follower.gate.clear()
