@@ -133,8 +133,9 @@ CONTRADICTS_CHECKPOINT: Final = Message(
     "{name} contradicts the checkpoint of {signed:,} events, though its {events:,} events are whole "
     "and chained: it was rewritten, is an older copy, or is another log",
     "Nothing was changed. A server starts on this log, but signs nothing until an operator decides.",
-    "put the newest log back; if there is none, see docs/operating.md, Restore: "
-    "`eventapi log restore --new-key`",
+    "`eventapi log verify --checkpoint FILE --key KEY`, with the key that `eventapi log checkpoint --key` "
+    "prints: if it did not sign the checkpoint, that is damaged, and not the log. Otherwise put the "
+    "newest log back; if there is none, see docs/operating.md, Restore: `eventapi log restore --new-key`",
 )
 PREFIX_DIFFERS: Final = Message(
     "The files differ from event {position:,} on: one of them was rewritten.",
