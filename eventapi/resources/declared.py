@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
@@ -156,6 +157,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
                 f"{name}: it is a class variable of every resource; write `{name} = ...` without a "
                 "type, or use another name"
             )
+    _check_spelling(cls)
     actions = actions_of(cls)
     if hasattr(cls, "__post_init__"):
         raise types.TypeFault(types.NO_CODE)
@@ -204,6 +206,15 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
         doc,
         tuple(field.name for field in fields if _has_time(field.type)),
     )
+
+
+def _check_spelling(cls: type[Resource]) -> None:
+    """Raise `TypeFault` for a mistyped class variable, which would have no effect."""
+    members = {name: one for base in cls.__mro__ for name, one in vars(base).items()}
+    for name in members.keys() - vars(Resource) - {*cls.__struct_fields__}:
+        near = get_close_matches(name, CLASS_VARIABLES, n=1, cutoff=0.8)
+        if near and not hasattr(members[name], "__get__"):
+            raise types.TypeFault(f"{name} has no effect; did you mean {near[0]}?")
 
 
 def _check_names(kind: str, collection: object) -> None:

@@ -16,7 +16,7 @@ from eventapi.resources.items import Item
 from events.errors import ConfigurationError, Invalid
 from events.vocabulary.resources import Unique
 from tests.eventapi.resources import typed_application
-from tests.eventapi.resources.declaring import declared
+from tests.eventapi.resources.declaring import declared, resource_class
 
 
 def test_application_of_the_documentation_is_declared() -> None:
@@ -172,3 +172,32 @@ def test_a_class_variable_with_a_type_is_refused_with_its_form(
     with pytest.raises(ConfigurationError, match=cure):
         declared("Bill", {"a": str, name: (hint, value)})
     assert declared("Bill", {"a": str}).kind == "bill"
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "value", "name"),
+    [
+        ("acces", Access(read="public"), "access"),
+        ("uniqe", ("text",), "unique"),
+        ("uniques", ("text",), "unique"),
+        ("sharable", True, "shareable"),
+        ("collections", "bills", "collection"),
+        ("rename", {"old": "text"}, "renamed"),
+    ],
+)
+def test_a_mistyped_class_variable_is_refused(mistyped: str, value: object, name: str) -> None:
+    """Without it, values that must be unique would not be."""
+    cure = f"^Bill: {mistyped} has no effect; did you mean {name}\\?$"
+
+    with pytest.raises(ConfigurationError, match=cure):
+        declared("Bill", {"text": str}, **{mistyped: value})
+    base: Any = resource_class("Base", {"text": str}, **{mistyped: value})
+    inherited = type(base)("Bill", (base,), {})
+    with pytest.raises(ConfigurationError, match=cure):
+        declare(inherited)
+
+
+def test_other_members_of_a_class_keep_their_names() -> None:
+    members = {"rates": (1, 2), "upcasts": staticmethod(dict), "accessed": lambda self: self.text}
+
+    assert declared("Bill", {"text": str, "uniqe": int}, **members).names == ("text", "uniqe")
