@@ -136,7 +136,7 @@ def copy_log(places: tuple[str, ...], vault: Path | None, check: bool, as_json: 
 def _check_vault(vault: Path, source: Settings, settings: Settings) -> None:
     """Raise `Misuse` if keys would be copied into a file of the server."""
     place = os.path.realpath(vault)
-    if place == os.path.realpath(vault_path(source)):
+    if not source.is_database and place == os.path.realpath(vault_path(source)):
         raise Misuse(SAME_VAULT.fill(name=vault))
     if place != os.path.realpath(vault_path(settings)):
         check_output(vault, settings)  # No erasure would reach keys in another file of the server.

@@ -31,7 +31,7 @@ _DSN = rf"^https?://[^@/:\s]+(:[^@/\s]*)?@{_HOST}/([^\s?#]+/)?[0-9]+$"
 
 _PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
 
-_DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
+_DATABASE_NUMBER = re.compile(r"(/[0-9]*)?/?")
 
 MIN_SEGMENT_BYTES = 1 << 20
 
@@ -197,7 +197,11 @@ def redis_fault(url: str) -> str:
         behind = f"{parts.path}{parts.query}{parts.fragment}"
         is_server = parts.port != 0 and parts.scheme in _REDIS_SCHEMES and "@" not in behind
         # The client ignores a database that is no number, and would count in number 0.
-        has_place = parts.path if parts.scheme == "unix" else _DATABASE_NUMBER.fullmatch(parts.path)
+        has_place = (
+            parts.path and not parts.hostname
+            if parts.scheme == "unix"
+            else parts.hostname and _DATABASE_NUMBER.fullmatch(parts.path)
+        )
         if is_server and has_place and not _has_space(parts.hostname):
             return ""
     return REDIS_RULE

@@ -75,8 +75,8 @@ class Registry:
 def load_registry(modules: Sequence[str]) -> Registry:
     """The registry of the classes in some modules; raises `ConfigurationError`.
 
-    The working directory is searched as well. A class belongs to the module that defines it, and to
-    a package that imports it from there.
+    The working directory is searched as well. A class belongs to the module that defines it. A
+    package that defines none stands for those that it imports from its own modules.
     """
     classes: list[Declaration] = []
     for name in dict.fromkeys(modules):
@@ -84,21 +84,16 @@ def load_registry(modules: Sequence[str]) -> Registry:
         found = [
             value
             for value in vars(module).values()
-            if isinstance(value, type)
-            and issubclass(value, Resource | Projection)
-            and _is_of(value, module.__name__)
+            if isinstance(value, type) and issubclass(value, Resource | Projection)
         ]
+        own = [one for one in found if one.__module__ == module.__name__]
+        found = own or [one for one in found if one.__module__.startswith(f"{module.__name__}.")]
         if not found:
             raise ConfigurationError(
                 f"the module {name!r} declares no subclass of Resource or Projection"
             )
         classes += found
     return Registry(dict.fromkeys(classes))  # A second name of a class declares nothing.
-
-
-def _is_of(cls: type, name: str) -> bool:
-    """Whether a class belongs to a module, or to the package around its module."""
-    return f"{cls.__module__}.".startswith(f"{name}.")
 
 
 def _imported(name: str) -> ModuleType:

@@ -16,11 +16,11 @@ from eventapi.http.guards import logged_in
 from eventapi.http.handlers import get
 from eventapi.http.operation import OPERATION
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response, json_response
+from eventapi.http.response import JSON, Response
 from eventapi.http.routes.templates import renamed
 from eventapi.http.schemas.requests import Point, StateQuery
 from eventapi.queries.projections import query_projection
-from eventapi.resources.as_read import as_shown
+from eventapi.resources.as_read import encode_shown
 from eventapi.resources.declaration import application_code
 from eventapi.resources.declared_projections import DeclaredProjection
 from eventapi.resources.projection import Caller
@@ -71,7 +71,7 @@ class ProjectionTemplate(Controller):
             position=position,
         )
         with application_code(f"the answer of the projection {projection.name!r}"):
-            return json_response(as_shown(answer))
+            return Response(200, [JSON], encode_shown(answer))
 
 
 def projections_controller(registry: Registry) -> type[Controller]:

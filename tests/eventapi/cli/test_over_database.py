@@ -66,6 +66,18 @@ def test_every_command_works_on_a_database(data: Path, moved: str, tmp_path: Pat
     assert (tmp_path / "backup" / "events.jsonl").read_bytes() == exported
 
 
+def test_the_keys_of_a_database_are_copied_to_the_place_of_a_vault(
+    moved: str, tmp_path: Path
+) -> None:
+    """A database has its own vault, so this is the way back to a file."""
+    there = tmp_path / "there"
+    there.mkdir()
+    keys = there / "vault.sqlite"
+    output_of(there, "log", "copy", moved, str(there / "events.jsonl"), "--vault", str(keys))
+
+    assert "is whole: 13 events" in output_of(there, "log", "verify", "--seals")
+
+
 def test_a_dry_run_of_an_import_creates_no_log_in_a_database(url: str, tmp_path: Path) -> None:
     file = tmp_path / "db.json"
     ann = {"username": "ann", "full_name": "two\nlines\0"}

@@ -89,6 +89,7 @@ def test_files_of_a_database_depend_on_its_address_but_not_on_its_password() -> 
         ("SENTRY_DSN", "https://key@sentry.example/a/1", "https://key@sentry.example/a/1"),
         ("REDIS_URL", "redis://:p%40ss@[::1]:6379/0", "redis://:p%40ss@[::1]:6379/0"),
         ("REDIS_URL", "unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        ("REDIS_URL", "redis://cache:6379/0/", "redis://cache:6379/0/"),
     ],
 )
 def test_a_good_value_is_accepted(name: str, text: str, value: object) -> None:
@@ -177,6 +178,8 @@ def test_a_good_value_is_accepted(name: str, text: str, value: object) -> None:
         ("REDIS_URL", "redis://[::1"),
         ("REDIS_URL", "redis://cache/name"),
         ("REDIS_URL", "redis://cache/1/2"),
+        ("REDIS_URL", "redis://:password@:6379/0"),
+        ("REDIS_URL", "unix://run/redis.sock"),
         ("REDIS_URL", "redis://my cache:6379"),
         ("REDIS_URL", "unix://"),
         ("REDIS_URL", "redis://:pass/word@cache:6379/0"),

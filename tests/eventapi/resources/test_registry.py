@@ -88,6 +88,17 @@ def test_a_package_has_the_classes_that_it_imports_from_its_modules(modules: Pat
     assert list(both.by_collection) == ["items", "invoices", "products"]
 
 
+def test_a_package_with_classes_of_its_own_has_no_others(modules: Path) -> None:
+    """A base class that it imports declares nothing."""
+    write(modules, "crm_three/models", SHOP)
+    write(
+        modules,
+        "crm_three/__init__",
+        "from crm_three.models import Invoice\n\nclass Bill(Invoice):\n    a: int\n",
+    )
+    assert list(load_registry(("crm_three",)).by_collection) == ["items", "bills"]
+
+
 def test_without_modules_there_are_only_items() -> None:
     assert list(load_registry(()).by_collection) == ["items"]
 
