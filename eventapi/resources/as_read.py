@@ -63,8 +63,10 @@ def _with_times(value: Any, change: Callable[[datetime], Any]) -> Any:
     """A value in which each time is replaced by what a function makes of it."""
     if isinstance(value, datetime):
         return change(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_with_times(one, change) for one in value]
+    if isinstance(value, tuple):
+        return tuple(_with_times(one, change) for one in value)
     if isinstance(value, dict):
         return {name: _with_times(one, change) for name, one in value.items()}
     if isinstance(value, msgspec.Struct):
