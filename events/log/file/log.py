@@ -116,7 +116,7 @@ class JsonlLog(PublishedLines):
             if not path.exists():
                 check_may_begin(path, begin=begin)
                 make_directory(path.parent)
-            else:
+            elif not commit_index_path(path).exists():
                 check_is_log(path)
             # Before the other files, because this is refused if the path is a link or a directory.
             file = SegmentedFile(path, open_or_make(path, self._flags))
