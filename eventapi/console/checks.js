@@ -172,6 +172,25 @@ export async function checkEvent(text, vkey) {
   return { line, index, checkpoint };
 }
 
+// Check the lines of an export. `size` is the one of a checkpoint that was seen before the export was asked for. Returns
+// {signed, unsigned, checkpoint}: two counts, and the checkpoint of the last proof or null. A line may be without a proof
+// only if it is newer than all of these checkpoints, or a server could hide a changed line; throws `Malformed` otherwise.
+export async function checkExport(text, vkey, size) {
+  const lines = text.split("\n").filter(Boolean);
+  const signed = lines.filter((line) => parse(line).proof);
+  let covered = size;
+  let checkpoint = null;
+  for (const line of signed) {
+    ({ checkpoint } = await checkEvent(line, vkey));
+    covered = Math.max(covered, checkpoint.size);
+  }
+  for (const line of lines.filter((one) => !parse(one).proof)) {
+    const { id } = parse(rawMember(line, "record"));
+    if (!(Number(id) > covered)) throw new Malformed(`event ${id} has no proof, although it is signed`);
+  }
+  return { signed: signed.length, unsigned: lines.length - signed.length, checkpoint };
+}
+
 // The text of the first member of a JSON object, byte for byte, because hashes are of bytes.
 export function rawMember(text, name) {
   const start = `{"${name}":`;

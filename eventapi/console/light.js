@@ -3,6 +3,7 @@
 import { acknowledged, request } from "./api.js";
 import { RED, check, rawMember } from "./checks.js";
 import { parse, stringify } from "./json.js";
+import { parseCheckpoint } from "./notes.js";
 import { root, session } from "./session.js";
 import { createStore } from "./store.js";
 
@@ -57,6 +58,8 @@ async function once(heads) {
 }
 
 export const keptKey = () => read().kept?.vkey;
+
+export const keptSize = () => parseCheckpoint(read().kept.note).size;
 
 // A person has read the contradiction, and trusts what the server shows from now on.
 export function trustAnew() {

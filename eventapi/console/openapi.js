@@ -23,9 +23,7 @@ function resource(document, collection) {
   const tag = (document.tags || []).find((found) => found.name === collection);
   const noun = /^Create an? (.+)/.exec(create?.summary || "")?.[1] || collection.replace(/s$/, "");
   const form = body && fieldsOf(document, body);
-  // Responses are described without formats, except for what every resource has.
-  const kindIn = ({ name, kind }) => form?.find((one) => one.name === name)?.kind || kind;
-  const fields = fieldsOf(document, view).map((one) => ({ ...one, kind: kindIn(one) }));
+  const fields = fieldsOf(document, view);
   return {
     collection,
     noun,

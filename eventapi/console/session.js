@@ -19,7 +19,10 @@ export const session = createStore(read());
 export const hasExpired = createStore(false);
 
 addEventListener("storage", (event) => {
-  if (event.key === KEY || event.key === null) session.set(read());
+  if (event.key !== KEY && event.key !== null) return;
+  const kept = read();
+  if (kept) hasExpired.set(false);
+  session.set(kept);
 });
 
 export function keepTokens(pair) {

@@ -19,6 +19,7 @@ from tests.generators.tools import needs
 
 PROGRAM = Path(__file__).parent / "browser" / "modules.mjs"
 LEAVES = [merkle.leaf_hash(b"line %d" % number) for number in range(40)]
+LINES = [f'{{"id":"{number + 1}"}}' for number in range(9)]
 SIGNER = Signer("eventapi/test", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
 Node = Callable[[str, Any], Any]
@@ -122,6 +123,45 @@ def test_a_member_is_cut_out_byte_for_byte(node: Node) -> None:
     cases = [f'{{"record":{one},"personal":null}}' for one in records]
 
     assert node("member", cases) == [records[0].partition(',"personal"')[0], records[1]]
+
+
+def exported(size: int, *positions: int, without: tuple[int, ...] = ()) -> str:
+    """An export of lines of a log of `LINES`, with proofs in the checkpoint of a size."""
+    leaves = [merkle.leaf_hash(line.encode()) for line in LINES]
+    head = TreeHead(SIGNER.verifier.name, size, merkle.root_of(leaves[:size]))
+    note = SIGNER.sign(str(head))
+    lines = []
+    for position in positions:
+        proof = None
+        if position <= size and position not in without:
+            ranges = merkle.inclusion_ranges(position - 1, size)
+            hashes = [merkle.root_of(leaves[start:end]) for start, end in ranges]
+            proof = str(Inclusion(position - 1, hashes, note))
+        lines.append(f'{{"record":{LINES[position - 1]},"proof":{json.dumps(proof)}}}\n')
+    return "".join(lines)
+
+
+def test_only_a_line_newer_than_every_checkpoint_may_be_without_a_proof(node: Node) -> None:
+    refused = "event {} has no proof, although it is signed".format
+    cases: list[tuple[str, int, Any]] = [
+        (exported(7, 2, 5, 7), 7, [3, 0]),
+        (exported(7, 2, 5, 8), 7, [2, 1]),
+        (exported(7, 2, 5, 7, without=(7,)), 3, refused(7)),
+        (exported(7, 2, 5, 7, without=(2,)), 3, refused(2)),
+        # No line is signed.
+        (exported(7, 8, 9), 7, [0, 2]),
+        (exported(7, 7, 9, without=(7,)), 7, refused(7)),
+        # The proofs are in an older checkpoint than the browser has seen.
+        (exported(3, 2, 5), 7, refused(5)),
+    ]
+
+    found = node("exports", [[text, SIGNER.verifier.vkey, size] for text, size, _ in cases])
+
+    assert found == [expected for _, _, expected in cases]
+
+
+def test_a_session_of_another_tab_ends_the_notice_that_the_last_one_has_ended(node: Node) -> None:
+    assert node("expired", ["null", '{"access":"a","refresh":"r"}']) == [True, False]
 
 
 def test_positions_get_times_between_those_of_their_neighbours(node: Node) -> None:

@@ -2,9 +2,9 @@
 
 import { html, useState } from "../vendor/preact.js";
 import { request } from "../api.js";
-import { checkEvent } from "../checks.js";
-import { parse, stringify } from "../json.js";
-import { checkNow, keptKey, light, trustAnew } from "../light.js";
+import { checkExport } from "../checks.js";
+import { stringify } from "../json.js";
+import { checkNow, keptKey, keptSize, light, trustAnew } from "../light.js";
 import { Button, Failure, Heading, Time, download, useAction } from "../parts/basics.js";
 import { SIGNS } from "../parts/layout.js";
 import { useStore } from "../store.js";
@@ -63,17 +63,15 @@ function Red({ verdict }) {
 function Own() {
   const [text, setText] = useState("");
   const { run, busy, error } = useAction(async () => {
+    setText("");
+    const size = keptSize(); // Before the export, which may be older than a later checkpoint.
     const { data } = await request("GET", "/auth/me/export", { as: "text" });
-    const all = data.split("\n").filter(Boolean);
-    const lines = all.filter((line) => parse(line).proof); // The others are newer than the checkpoint.
-    for (const line of lines) {
-      const { checkpoint } = await checkEvent(line, keptKey());
-      if (line === lines[lines.length - 1]) await checkNow([checkpoint]);
-    }
-    const unsigned = all.length - lines.length;
-    const signed = unsigned ? "signed events" : "events";
+    const { signed, unsigned, checkpoint } = await checkExport(data, keptKey(), size);
+    if (checkpoint) await checkNow([checkpoint]);
+    const events = unsigned ? "signed events" : "events";
     const rest = unsigned ? ` Not signed yet: ${number(unsigned)}.` : "";
-    setText(`All ${number(lines.length)} ${signed} about you and your things are in the log, byte for byte.${rest}`);
+    const found = `All ${number(signed)} ${events} about you and your things are in the log, byte for byte.`;
+    setText(`${signed ? found : "Nothing could be checked."}${rest}`);
   });
   return html`<p><${Button} busy=${busy} onClick=${run}>Check everything about me<//>
       ${" "}<span role="status">${text}</span></p>

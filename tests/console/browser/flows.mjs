@@ -737,14 +737,25 @@ async function rights({ page, context, open, user, signIn, has, check, axe }) {
   await button(page, "Check everything about me").click();
   await has(/All \d+ events about you/);
   await axe();
-  await context.route("**/auth/me/export", async (route) => {
-    const answer = await route.fetch();
-    const lines = (await answer.text()).trim().split("\n");
-    const last = lines.pop().replace(/"proof":"(\\.|[^"\\])*"/, '"proof":null'); // Newer than the checkpoint.
-    await route.fulfill({ response: answer, body: [...lines, last, ""].join("\n") });
-  });
-  await button(page, "Check everything about me").click();
+  const spoiled = async (change) => {
+    await context.unroute("**/auth/me/export");
+    await context.route("**/auth/me/export", async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, body: change(await answer.text()) });
+    });
+    await button(page, "Check everything about me").click();
+  };
+  const withoutProofs = (text) => text.replaceAll(/"proof":"(\\.|[^"\\])*"/g, '"proof":null');
+  // A line after those of the checkpoint, and nothing else.
+  const newer = '{"record":{"id":"999999999"},"personal":null,"proof":null}\n';
+  await spoiled((text) => text.replace(/^.*\n/, withoutProofs)); // One old line alone.
+  await has(/event \d+ has no proof, although it is signed/);
+  await spoiled((text) => text + newer);
   await has(/All \d+ signed events about you.* Not signed yet: 1\./);
+  await spoiled(() => newer);
+  await has("Nothing could be checked. Not signed yet: 1.");
+  await spoiled(withoutProofs);
+  await has(/event \d+ has no proof, although it is signed/);
   check();
 }
 

@@ -1,7 +1,7 @@
 // Call one function of the console's modules: the name is an argument, the value comes as JSON.
 
 import { readFileSync } from "node:fs";
-import { rawMember } from "./console/checks.js";
+import { checkExport, rawMember } from "./console/checks.js";
 import { isConsistent, rootFromInclusion, same } from "./console/merkle.js";
 import { isSigned, parseCheckpoint, parseConsistency, parseInclusion, parseKey } from "./console/notes.js";
 import { resources } from "./console/openapi.js";
@@ -24,6 +24,24 @@ const functions = {
       return root !== null && same(root, checkpoint.root);
     }),
   signed: (cases) => all(cases, async (vkey, note) => isSigned(parseCheckpoint(note), await parseKey(vkey))),
+  // What a check of each export finds, or the reason why it fails.
+  exports: (cases) =>
+    all(cases, async (text, vkey, size) =>
+      checkExport(text, vkey, size).then(({ signed, unsigned }) => [signed, unsigned], (error) => error.message)),
+  // Whether a tab says that its session has ended, before and after another tab keeps each value.
+  expired: async (values) => {
+    let kept = null;
+    globalThis.localStorage = { getItem: () => kept };
+    const listeners = [];
+    globalThis.addEventListener = (name, listener) => listeners.push(listener);
+    const { hasExpired } = await import("./console/session.js");
+    hasExpired.set(true);
+    return values.map((value) => {
+      kept = value;
+      for (const listener of listeners) listener({ key: null });
+      return hasExpired.get();
+    });
+  },
   member: (texts) => texts.map((text) => rawMember(text, "record")),
   moments: ({ known, positions }) => {
     const moments = createMoments();
