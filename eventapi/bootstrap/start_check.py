@@ -199,7 +199,8 @@ def _check_vault(settings: Settings) -> None:
         return
     from events.log.file.opening import check_is_log  # noqa: PLC0415 - as above
 
-    check_is_log(settings.log_path)
+    if not commit_index_path(settings.log_path).exists():
+        check_is_log(settings.log_path)
     raise VaultUnavailable(VAULT_MISSING.fill(path=vault))
 
 

@@ -75,8 +75,8 @@ class Registry:
 def load_registry(modules: Sequence[str]) -> Registry:
     """The registry of the classes in some modules; raises `ConfigurationError`.
 
-    The working directory is searched as well. A class belongs to the module that defines it. A
-    package that defines none stands for those that it imports from its own modules.
+    The working directory is searched as well. A class belongs to the module that defines it. If
+    a package defines no class itself, the classes that it imports from its own modules count.
     """
     classes: list[Declaration] = []
     for name in dict.fromkeys(modules):

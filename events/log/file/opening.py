@@ -22,17 +22,22 @@ _FIRST_BYTES: Final = b'{"specversion":"1.0","id":"1",'
 """What every log begins with, in its first segment or in its open file."""
 
 
-def check_is_log(path: Path) -> None:
-    """Refuse what is no log: reading a pipe would block for ever.
+def check_is_file(path: Path) -> None:
+    """Refuse a pipe or a directory; reading a pipe would block for ever.
 
-    The content is checked if there is no commit index: then recovery would take other content for a
-    torn tail. Such a log is a copy, or lost its commit index, and begins as a log does. Raises
-    `ConfigurationError` and `DamagedLog`.
+    Raises `ConfigurationError`.
     """
     if not path.is_file():
         raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
-    if commit_index_path(path).exists():
-        return
+
+
+def check_is_log(path: Path) -> None:
+    """Refuse a file of other content: recovery would take all of it for a torn tail.
+
+    A log without a commit index is a copy, or lost its commit index, and begins as a log does.
+    Raises `ConfigurationError` and `DamagedLog`.
+    """
+    check_is_file(path)
     with path.open("rb") as file:
         first = file.readline(HEAD_BYTES)
     # An open file after closed segments begins with a later position.

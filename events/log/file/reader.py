@@ -18,7 +18,7 @@ from events.errors import ConfigurationError, LogUnavailable
 from events.io.files import is_locked, permission_hint
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.lines import PublishedLines
-from events.log.file.opening import check_is_log
+from events.log.file.opening import check_is_file, check_is_log
 from events.log.file.paths import commit_index_path, lock_path
 from events.log.file.recovery import recover_tail
 from events.log.file.segments import SegmentedFile
@@ -36,7 +36,9 @@ class JsonlReader(PublishedLines):
         """Open the log; raises `ConfigurationError` if there is none, and `DamagedLog`."""
         try:
             if path.exists():
-                check_is_log(path)
+                check_is_file(path)
+                if not commit_index_path(path).exists():
+                    check_is_log(path)
             file = SegmentedFile.open(path)
             try:
                 index = _map_commit_index(path, file)
